@@ -1,0 +1,10 @@
+"""The policy: a Haiku transformer, its tokenizer, its weights, and the engine that samples from it."""
+
+from policy.tokenizer import ByteTokenizer as ByteTokenizer
+from policy.tokenizer import Tokenizer as Tokenizer
+from policy.tokenizer import prompt_tokens as prompt_tokens
+from policy.types import Completion as Completion
+from policy.types import Model as Model
+from policy.types import Params as Params
+from policy.types import TransformerConfig as TransformerConfig
+from policy.types import Versioned as Versioned

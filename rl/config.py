@@ -1,0 +1,101 @@
+"""Every knob of a run, typed, with its default and its meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from graders import Grader
+from policy import Model
+from rl.advantage import group_normalized
+from verifiers import Problem, Verifier
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What one run is. Objects and functions, not strings; cross-checked when it is made."""
+
+    # What to learn.
+    model: Model  # policy.pretrained(path), or policy.from_scratch(config, tokenizer).
+    problems: Sequence[Problem]
+    verifiers: Mapping[str, Verifier]
+    graders: Mapping[str, Grader] = dataclasses.field(default_factory=dict)
+    held_out: Sequence[Problem] = ()  # Evaluated before, during and after; never trained on.
+
+    # How much.
+    steps: int = 100
+    problems_per_step: int = 8  # P
+    group_size: int = 8  # G
+    max_tokens: int = 32  # The longest completion.
+    temperature: float = 1.0
+    seed: int = 0
+    drop_long: bool = False  # Leave out prompts that the context has no room for, instead of refusing the run.
+
+    # How to learn.
+    learning_rate: float = 5e-6
+    warmup_steps: int = 3  # The learning rate rises linearly over so many updates.
+    adam_b1: float = 0.9
+    adam_b2: float = 0.95
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    clip: float = 0.2  # Of the ratio, PPO's epsilon.
+    kl_coefficient: float = 0.0  # Of the KL to the reference policy, which is the starting point.
+    advantage: Callable[[np.ndarray], np.ndarray] = group_normalized  # float [G] rewards -> float [G].
+    max_staleness: int = 0  # S. 0 is on-policy; S lets a group be trained up to S updates after its sampling.
+    drop_uniform: bool = False  # Dynamic sampling: replace groups whose rewards are all equal.
+    max_dropped: int | None = None  # Dropped groups in one step that end the run. Default: 10 P.
+    micro_batch_tokens: int = 640  # Columns that the learner computes at once; bounds its memory.
+
+    # What to measure and keep.
+    eval_every: int = 0  # Updates between evaluations; 0: only before and after.
+    eval_samples: int = 1  # Per held-out problem.
+    eval_temperature: float = 0.0  # 0 is greedy.
+    checkpoint_every: int = 0  # Updates between checkpoints; 0: only at the end or when stopped.
+
+    # Where to run.
+    num_workers: int = 1
+    num_scorers: int = 1
+    slots: int = 64  # Rows that a worker decodes at once.
+    threads: int | None = None  # Of XLA on a CPU, per actor. Default: the cores at hand. Decides the bits.
+    dtype: str | None = None  # Of matrix products: "float32" or "bfloat16". Default: what the device is fast at.
+    inline: bool = False  # Run everything in this process, one thing after the other: for a debugger.
+    address: str | None = None  # Of a running Ray cluster. Default: an own one on this machine.
+
+    def __post_init__(self) -> None:
+        at_least = {
+            "steps": 0, "problems_per_step": 1, "group_size": 2, "max_tokens": 1, "warmup_steps": 0,
+            "max_staleness": 0, "micro_batch_tokens": 1, "eval_every": 0, "eval_samples": 1, "checkpoint_every": 0,
+            "num_workers": 1, "num_scorers": 1, "slots": 1, "kl_coefficient": 0, "weight_decay": 0,
+            "eval_temperature": 0, "seed": 0,
+        }  # fmt: skip
+        for name, low in at_least.items():
+            value = getattr(self, name)
+            if not value >= low:
+                raise ValueError(f"RunConfig.{name} must be at least {low}, got {value!r}.")
+        for name in ("learning_rate", "max_grad_norm", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"RunConfig.{name} must be positive, got {getattr(self, name)!r}.")
+        if not self.temperature > 0:
+            raise ValueError(
+                f"RunConfig.temperature must be positive, got {self.temperature!r}: a greedy policy explores nothing, "
+                "and its log-probabilities have no gradient. For greedy evaluation set eval_temperature=0."
+            )
+        if self.dtype not in (None, "float32", "bfloat16"):
+            raise ValueError(f'RunConfig.dtype must be "float32", "bfloat16" or None, got {self.dtype!r}.')
+        if not self.problems:
+            raise ValueError("RunConfig.problems is empty: there is nothing to learn from.")
+        if both := set(self.verifiers) & set(self.graders):
+            raise ValueError(f"Verifiers and graders share the keys {sorted(both)}: a problem's key must name one.")
+        keys = set(self.verifiers) | set(self.graders)
+        if missing := {problem.verifier for problem in (*self.problems, *self.held_out)} - keys:
+            raise ValueError(
+                f"No verifier for {sorted(missing)}: RunConfig.verifiers and .graders have {sorted(keys)}. "
+                "Add it there, or set Problem.verifier to one of these."
+            )
+        if both := {p.id for p in self.problems} & {p.id for p in self.held_out}:
+            raise ValueError(
+                f"{len(both)} problems are both trained on and held out, e.g. {min(both)!r}: "
+                "what is trained on cannot be evaluated."
+            )
