@@ -1,8 +1,11 @@
 """The policy: a Haiku transformer, its tokenizer, its weights, and the engine that samples from it."""
 
+from policy.engine import Engine as Engine
 from policy.tokenizer import ByteTokenizer as ByteTokenizer
 from policy.tokenizer import Tokenizer as Tokenizer
 from policy.tokenizer import prompt_tokens as prompt_tokens
+from policy.transformer import Policy as Policy
+from policy.transformer import make_policy as make_policy
 from policy.types import Completion as Completion
 from policy.types import Model as Model
 from policy.types import Params as Params
