@@ -1,7 +1,12 @@
 """The policy: a Haiku transformer, its tokenizer, its weights, and the engine that samples from it."""
 
+from policy.download import smollm2 as smollm2
 from policy.engine import Engine as Engine
+from policy.export import export as export
+from policy.pretrained import from_scratch as from_scratch
+from policy.pretrained import pretrained as pretrained
 from policy.tokenizer import ByteTokenizer as ByteTokenizer
+from policy.tokenizer import PretrainedTokenizer as PretrainedTokenizer
 from policy.tokenizer import Tokenizer as Tokenizer
 from policy.tokenizer import prompt_tokens as prompt_tokens
 from policy.transformer import Policy as Policy

@@ -1,0 +1,231 @@
+"""A GGUF file as a model: its config, its tokenizer, its weights under our names."""
+
+from __future__ import annotations
+
+import functools
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from policy import layout
+from policy.gguf import GGUF, open_gguf
+from policy.tokenizer import PretrainedTokenizer, added_token, byte_level
+from policy.types import Model, Params, TransformerConfig
+
+# Keys of the architecture "llama" that do not change what the model computes.
+_HARMLESS = {"context_length", "vocab_size", "rope.scaling.original_context_length", "rope.scaling.finetuned"}
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5  # Kinds of tokens.
+# How words are split before byte pairs are merged, by `tokenizer.ggml.pre`.
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{DIGITS}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_PRE_TOKENIZERS = ("gpt-2", "smollm", "qwen2", "llama-bpe")
+
+
+def open_file(path: pathlib.Path) -> Model:
+    """A GGUF file as a model. Reads the header, not the weights.
+
+    Raises:
+      ValueError: it is damaged, or it uses what is not supported.
+    """
+    file = open_gguf(path)
+    config = read_config(file)
+    _layout(file, config)
+    return Model(path.name, config, _tokenizer(file), functools.partial(load, path, config))
+
+
+def load(path: pathlib.Path, config: TransformerConfig, seed: int) -> Params:
+    """The weights of a GGUF file as float32. `seed` is not used: nothing is random."""
+    del seed
+    file = open_gguf(path)
+    tree = _layout(file, config)
+    heads = {"attn_q.weight": config.num_heads, "attn_k.weight": config.num_kv_heads}
+
+    def read(name: str) -> np.ndarray:
+        values = file.read(name)
+        part = name.split(".", 2)[-1]
+        return _unpermuted(values, heads[part]) if part in heads else values
+
+    return layout.assemble(tree, read)
+
+
+def read_config(file: GGUF) -> TransformerConfig:
+    """The shape that the metadata describe.
+
+    Raises:
+      ValueError: another architecture, a missing or wrong value, or an option that is not implemented.
+    """
+    architecture = file.metadata.get("general.architecture")
+    if architecture != "llama":
+        raise ValueError(f"{file.path}: the architecture {architecture!r} is not supported; supported: 'llama'.")
+    options = {key.removeprefix("llama."): value for key, value in file.metadata.items() if key.startswith("llama.")}
+
+    def number(key: str, kind: type, default: Any = None) -> Any:
+        value = options.pop(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, kind)):
+            raise ValueError(f"{file.path}: the metadata llama.{key} is {value!r}, expected one {kind.__name__}.")
+        # The file has float32: 9.999999747378752e-06 is its 1e-5.
+        return float(str(np.float32(value))) if kind is float else value
+
+    width, heads = number("embedding_length", int), number("attention.head_count", int)
+    head_dim = number("attention.key_length", int, width // max(heads, 1))
+    for key in ("attention.value_length", "rope.dimension_count"):
+        if (found := number(key, int, head_dim)) != head_dim:
+            raise ValueError(f"{file.path}: llama.{key} = {found} with heads of {head_dim} is not implemented.")
+    tokens = file.metadata.get("tokenizer.ggml.tokens", ())
+    fields = {
+        "vocab_size": file.tensors["token_embd.weight"].shape[0]
+        if "token_embd.weight" in file.tensors
+        else len(tokens),
+        "width": width,
+        "num_layers": number("block_count", int),
+        "num_heads": heads,
+        "num_kv_heads": number("attention.head_count_kv", int, heads),
+        "head_dim": head_dim,
+        "mlp_width": number("feed_forward_length", int),
+        "context": number("context_length", int),
+        "rope_theta": number("rope.freq_base", float, 10_000.0),
+        "norm_epsilon": number("attention.layer_norm_rms_epsilon", float),
+        "tied_embedding": _tied(file),
+    }
+    for key, value in options.items():
+        off = value in (0, "none") or key in _HARMLESS  # What is off asks for nothing.
+        if not off:
+            raise ValueError(f"{file.path}: the option llama.{key} = {str(value)[:100]} is not implemented.")
+    try:
+        return TransformerConfig(**fields)
+    except ValueError as error:
+        raise ValueError(f"{file.path}: {error}") from None
+
+
+def _tied(file: GGUF) -> bool:
+    """Whether head and embedding are one matrix, which some files store twice, at different precision."""
+    if "output.weight" not in file.tensors or "token_embd.weight" not in file.tensors:
+        return True
+    shape = file.tensors["token_embd.weight"].shape
+    if file.tensors["output.weight"].shape != shape:
+        return False
+    rows = range(0, shape[0], max(shape[0] // 64, 1))
+    x, y = (
+        np.concatenate([file.read(name, slice(row, row + 1)) for row in rows])
+        for name in ("token_embd.weight", "output.weight")
+    )
+    # One matrix rounded twice correlates above 0.95, even at four bits; two matrices do not come near.
+    return float(np.sum(x * y)) > 0.9 * float(np.sqrt(np.sum(x * x) * np.sum(y * y)))
+
+
+def _layout(file: GGUF, config: TransformerConfig) -> layout.Layout:
+    """Where each parameter is in the file.
+
+    Raises:
+      ValueError: the tensors are not those of the config.
+    """
+    names, ignored = layout.GGUF, set()
+    if config.tied_embedding and "output.weight" in file.tensors and "token_embd.weight" in file.tensors:
+        coarse, fine = sorted(("token_embd.weight", "output.weight"), key=lambda name: file.tensors[name].size)
+        names, ignored = {**names, "embedding": fine}, {coarse}
+    tree = layout.layout(config, names)
+    layout.check(file.path, tree, {name: tensor.shape for name, tensor in file.tensors.items()}, ignored)
+    return tree
+
+
+def _unpermuted(weights: np.ndarray, heads: int) -> np.ndarray:
+    """Rows of q or k, from GGML's rotary order (pairs side by side) to ours (halves of a head). [H C, D]"""
+    rows, width = weights.shape
+    return weights.reshape(heads, rows // heads // 2, 2, width).swapaxes(1, 2).reshape(rows, width)
+
+
+def _tokenizer(file: GGUF) -> PretrainedTokenizer:
+    """The tokenizer that the metadata describe, as byte-level BPE.
+
+    Raises:
+      ValueError: something is missing, or another kind of tokenizer.
+    """
+    metadata = {key.removeprefix("tokenizer."): value for key, value in file.metadata.items()}
+
+    def wrong(key: str, problem: str) -> ValueError:
+        return ValueError(
+            f"{file.path}: the metadata tokenizer.{key} {problem}. "
+            "The model's Hugging Face directory, with its tokenizer.json, may be read instead."
+        )
+
+    def texts(key: str) -> list[str]:
+        value = metadata.get(key)
+        if not isinstance(value, list):
+            raise wrong(key, "is missing or not a list of texts")
+        return value
+
+    if metadata.get("ggml.model") != "gpt2":
+        raise wrong("ggml.model", f"is {metadata.get('ggml.model')!r}; supported: 'gpt2' (byte-level BPE)")
+    pre = metadata.get("ggml.pre")
+    if pre not in _PRE_TOKENIZERS:
+        raise wrong("ggml.pre", f"is {pre!r}; supported: {', '.join(_PRE_TOKENIZERS)}")
+    tokens, merges = texts("ggml.tokens"), texts("ggml.merges")
+    if len(set(tokens)) != len(tokens):
+        raise wrong("ggml.tokens", "holds a token twice")
+    kinds = metadata.get("ggml.token_type")
+    if not isinstance(kinds, np.ndarray) or len(kinds) != len(tokens):
+        raise wrong("ggml.token_type", f"is missing or has not one number for each of the {len(tokens)} tokens")
+    added = [
+        added_token(text, i, special=kind != _USER_DEFINED)
+        for i, (text, kind) in enumerate(zip(tokens, kinds.tolist(), strict=True))
+        if kind in (_UNKNOWN, _CONTROL, _USER_DEFINED)
+    ]
+    ids: dict[str, int] = {}
+    for name in ("bos", "eos", "padding", "unknown", "eot", "eom"):
+        if (token := metadata.get(f"ggml.{name}_token_id")) is not None:
+            if not isinstance(token, int) or not 0 <= token < len(tokens):
+                raise wrong(f"ggml.{name}_token_id", f"is {token!r}, not one of the {len(tokens)} tokens")
+            ids[name] = token
+    roles = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_token": "unknown"}
+    special = {role: tokens[ids[name]] for role, name in roles.items() if name in ids}
+    starts = bool(metadata.get("ggml.add_bos_token", pre == "llama-bpe")) and "bos" in ids
+    definition = {
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": {"type": "NFC"} if pre == "qwen2" else None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": _split(pre)},
+        "post_processor": _starting(tokens[ids["bos"]], ids["bos"]) if starts else None,
+        "decoder": byte_level(use_regex=True),
+        "model": {
+            "type": "BPE",
+            # Unused entries only pad the vocabulary.
+            "vocab": {text: i for i, text in enumerate(tokens) if kinds[i] != _UNUSED},
+            "merges": [merge.split(" ", 1) for merge in merges],
+            "ignore_merges": pre == "llama-bpe",
+        },
+    }
+    template = metadata.get("chat_template")
+    if template is not None and not isinstance(template, str):
+        raise wrong("chat_template", "is no text")
+    ends = [ids[name] for name in ("eos", "eot", "eom") if name in ids]
+    try:
+        return PretrainedTokenizer(json.dumps(definition), ends=ends, template=template, special=special)
+    except ValueError as error:
+        raise ValueError(f"{file.path}: {error}") from None
+
+
+def _split(pre: str) -> list[Mapping[str, Any]]:
+    """The steps that split a text into words."""
+    if pre == "gpt-2":
+        return [byte_level(use_regex=True)]
+    if pre == "smollm":
+        return [{"type": "Digits", "individual_digits": True}, byte_level(use_regex=True)]
+    pattern = _WORDS.replace("{DIGITS}", "{1,3}" if pre == "llama-bpe" else "")
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    return [split, byte_level(use_regex=False)]
+
+
+def _starting(text: str, token: int) -> Mapping[str, Any]:
+    """The step that puts the beginning token before a text."""
+    first = {"SpecialToken": {"id": text, "type_id": 0}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [first, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [first, {"Sequence": {"id": "A", "type_id": 0}}, first, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {text: {"id": text, "ids": [token], "tokens": [text]}},
+    }

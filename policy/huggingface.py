@@ -1,0 +1,202 @@
+"""Reads Hugging Face directories: config.json, safetensors, tokenizer.json and their companions."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors
+
+from policy.layout import HUGGING_FACE, Layout, assemble, check, layout
+from policy.tokenizer import PretrainedTokenizer
+from policy.types import Model, Params, TransformerConfig
+
+ARCHITECTURES = ("LlamaForCausalLM",)
+_DTYPES = ("F32", "F16", "BF16")
+# Keys of config.json that do not change what the model computes, or are read elsewhere.
+_HARMLESS = {
+    "architectures", "model_type", "torch_dtype", "dtype", "transformers_version", "use_cache", "initializer_range",
+    "bos_token_id", "eos_token_id", "pad_token_id", "pretraining_tp", "is_llama_config", "output_attentions",
+    "output_hidden_states", "return_dict", "id2label", "label2id", "problem_type", "chunk_size_feed_forward",
+    "unsloth_version",
+}  # fmt: skip
+# Options, and the values of them that are what we compute.
+_OPTIONS: dict[str, tuple[Any, ...]] = {
+    "hidden_act": ("silu", "swish"),
+    "partial_rotary_factor": (1.0,),
+    "rope_scaling": ({"type": "default"}, {"rope_type": "default"}),
+}
+
+
+def open_directory(path: pathlib.Path) -> Model:
+    """A Hugging Face directory as a model. Reads headers, not weights.
+
+    Raises:
+      ValueError: something is missing, damaged or not supported.
+    """
+    described = _json(path / "config.json")
+    config = read_config(path / "config.json", described)
+    with _Weights(path) as weights:
+        weights.check(layout(config, HUGGING_FACE))
+    return Model(path.name, config, _tokenizer(path, described), functools.partial(load_directory, path, config))
+
+
+def load_directory(path: pathlib.Path, config: TransformerConfig, seed: int) -> Params:
+    """The weights of a Hugging Face directory as float32. `seed` is not used: nothing is random."""
+    del seed
+    tree = layout(config, HUGGING_FACE)
+    with _Weights(path) as weights:
+        weights.check(tree)
+        return assemble(tree, weights.read)
+
+
+def read_config(path: pathlib.Path, described: Mapping[str, Any]) -> TransformerConfig:
+    """The shape that a config.json describes.
+
+    Raises:
+      ValueError: another architecture, a wrong value, or an option that is not implemented.
+    """
+    names = described.get("architectures")
+    if not isinstance(names, list) or not set(names) & set(ARCHITECTURES):
+        raise ValueError(f"{path}: the architecture {names!r} is not supported; supported: {', '.join(ARCHITECTURES)}.")
+    rope = described.get("rope_parameters") or {}  # transformers 5 gathers the rotary options here.
+    if not isinstance(rope, dict):
+        raise ValueError(f"{path}: rope_parameters is {rope!r}, expected an object.")
+    flat = {key: value for key, value in described.items() if key != "rope_parameters"}
+    flat |= {key: value for key, value in rope.items() if key not in ("rope_type", "type")}
+    if rope.get("rope_type", rope.get("type", "default")) != "default":
+        raise ValueError(f"{path}: rope_parameters = {rope!r} is not implemented; only the rope_type 'default' is.")
+
+    def number(key: str, kind: type, default: Any = None) -> Any:
+        value = flat.pop(key, None)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, (int, kind)):
+            raise ValueError(f"{path}: {key} is {value!r}, expected {'an integer' if kind is int else 'a number'}.")
+        return value
+
+    width, heads = number("hidden_size", int), number("num_attention_heads", int)
+    fields = {
+        "vocab_size": number("vocab_size", int),
+        "width": width,
+        "num_layers": number("num_hidden_layers", int),
+        "num_heads": heads,
+        "num_kv_heads": number("num_key_value_heads", int, heads),
+        "head_dim": number("head_dim", int, width // max(heads, 1)),
+        "mlp_width": number("intermediate_size", int),
+        "context": number("max_position_embeddings", int, 2048),
+        "rope_theta": float(number("rope_theta", float, 10_000.0)),
+        "norm_epsilon": float(number("rms_norm_eps", float, 1e-6)),
+        "tied_embedding": flat.pop("tie_word_embeddings", False) is True,
+    }
+    for key, value in flat.items():
+        # What is off (None, False, 0, empty) asks for nothing. Whatever else is unknown may change the model.
+        if not value or key in _HARMLESS or key.startswith(("_", "transformers.")) or value in _OPTIONS.get(key, ()):
+            continue
+        raise ValueError(
+            f"{path}: the option {key} = {json.dumps(value)[:100]} is not implemented. "
+            "If it does not change what the model computes, delete it from the file."
+        )
+    try:
+        return TransformerConfig(**fields)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _tokenizer(path: pathlib.Path, described: Mapping[str, Any]) -> PretrainedTokenizer:
+    if not (path / "tokenizer.json").is_file():
+        raise ValueError(f"{path} has no tokenizer.json, the one form of tokenizer that is supported.")
+    config, generation = (
+        _json(path / name) if (path / name).is_file() else {}
+        for name in ("tokenizer_config.json", "generation_config.json")
+    )
+    special = {key: _text(value) for key, value in config.items() if re.fullmatch(r"[a-z]+_token", key) and value}
+    template = config.get("chat_template")
+    if isinstance(template, list):  # Several, by name.
+        template = {entry["name"]: entry["template"] for entry in template}.get("default")
+    if (path / "chat_template.jinja").is_file():
+        template = (path / "chat_template.jinja").read_text(encoding="utf-8")
+    definition = (path / "tokenizer.json").read_text(encoding="utf-8")
+    ends = generation.get("eos_token_id", described.get("eos_token_id"))
+    ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
+    try:
+        return PretrainedTokenizer(definition, ends=ends, template=template, special=special)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _text(token: Any) -> str:
+    """A special token of tokenizer_config.json: its text, or an object that holds it."""
+    return token["content"] if isinstance(token, dict) else token
+
+
+class _Weights:
+    """The open safetensors files of a directory. Tensors are read one at a time."""
+
+    def __init__(self, path: pathlib.Path):
+        self._path, self._stack = path, contextlib.ExitStack()
+        self._files: dict[str, Any] = {}  # Tensor name -> the open file that holds it.
+        with self._stack:  # Closes what is open if one cannot be opened.
+            for file in _shards(path):
+                try:
+                    opened = self._stack.enter_context(safetensors.safe_open(file, framework="np"))
+                except safetensors.SafetensorError as error:
+                    raise ValueError(f"{file}: not a readable safetensors file: {error}.") from None
+                self._files |= dict.fromkeys(opened.keys(), opened)
+            self._stack = self._stack.pop_all()
+
+    def __enter__(self) -> _Weights:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def check(self, tree: Layout) -> None:
+        """Raises ValueError where names, shapes or types are not what `tree` needs."""
+        slices = {name: file.get_slice(name) for name, file in self._files.items()}
+        for name, part in slices.items():
+            if part.get_dtype() not in _DTYPES:
+                raise ValueError(
+                    f"{self._path}: tensor {name!r} is stored as {part.get_dtype()}; supported: {', '.join(_DTYPES)}."
+                )
+        tied = {"lm_head.weight"} if ("head", "w") not in tree else set()  # Some files store a tied matrix twice.
+        buffers = {name for name in slices if name.endswith("rotary_emb.inv_freq")}  # Follows from the config.
+        check(self._path, tree, {name: tuple(part.get_shape()) for name, part in slices.items()}, tied | buffers)
+
+    def read(self, name: str) -> np.ndarray:
+        values = self._files[name].get_tensor(name).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{self._path}: tensor {name!r} holds NaN or infinity: the file is damaged.")
+        return values
+
+
+def _shards(path: pathlib.Path) -> list[pathlib.Path]:
+    index = path / "model.safetensors.index.json"
+    if not index.is_file():
+        if not (path / "model.safetensors").is_file():
+            raise ValueError(f"{path} has no model.safetensors (pytorch_model.bin and other formats are not read).")
+        return [path / "model.safetensors"]
+    names = _json(index).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise ValueError(f"{index} has no weight_map.")
+    for name in set(names.values()):
+        if not isinstance(name, str) or pathlib.PurePath(name).name != name or not (path / name).is_file():
+            raise ValueError(f"{index} names the file {name!r}, which is not in {path}.")
+    return [path / name for name in sorted(set(names.values()))]
+
+
+def _json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing: this is no Hugging Face model directory.") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not readable JSON: {error}.") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, expected a JSON object.")
+    return content

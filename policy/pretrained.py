@@ -1,0 +1,48 @@
+"""A model to start from: a file's, or a random one."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import re
+
+from policy import from_gguf, huggingface, layout
+from policy.tokenizer import Tokenizer
+from policy.types import Model, TransformerConfig
+
+
+def pretrained(path: str | os.PathLike[str]) -> Model:
+    """A model from a GGUF file or a Hugging Face directory.
+
+    Reads config, tokenizer and headers, and checks that the tensors are those of the config. The weights are
+    read by `Model.load(seed)`, as float32, in the process that needs them.
+
+    Args:
+      path: a `.gguf` file, or a directory with config.json, model.safetensors (or its shards) and tokenizer.json.
+
+    Raises:
+      FileNotFoundError: there is nothing at `path`.
+      ValueError: it is damaged, or the model uses what is not supported.
+    """
+    found = pathlib.Path(path).expanduser().resolve()
+    if found.is_dir():
+        return huggingface.open_directory(found)
+    if found.is_file():
+        if found.suffix != ".gguf":
+            raise ValueError(
+                f"{path} is neither a .gguf file nor a Hugging Face directory. (A directory is named whole.)"
+            )
+        return from_gguf.open_file(found)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", os.fspath(path)):
+        name = os.fspath(path)
+        raise FileNotFoundError(
+            f"There is no file or directory {name}. If it is the name of a model on the Hugging Face hub, download it "
+            f"first: `hf download {name} --local-dir {name.split('/')[-1]}`, then give that directory."
+        )
+    raise FileNotFoundError(f"There is no file or directory {path}.")
+
+
+def from_scratch(config: TransformerConfig, tokenizer: Tokenizer) -> Model:
+    """A model with random weights, which are a pure function of the seed that `Model.load` is given."""
+    return Model("from scratch", config, tokenizer, functools.partial(layout.random, config))
