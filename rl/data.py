@@ -1,0 +1,219 @@
+"""Rows of a dataset as problems, and problems as an endless, seeded, resumable stream."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import itertools
+import json
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from verifiers import Problem
+
+Row = Mapping[str, Any]
+Field = str | Callable[[Row], Any]  # A column's name, or a function of the row.
+
+
+def stream(problems: Sequence[Problem], *, seed: int, start: int = 0) -> Iterator[tuple[int, Problem]]:
+    """Yields (index, problem) forever, in a new order every epoch.
+
+    The order of epoch e is the argsort of the raw words of Philox (Salmon et al., 2011) under the key
+    (seed, e). It depends on nothing else, so a run resumes exactly at `start` without replaying anything.
+
+    Args:
+      problems: what an epoch goes through once.
+      seed: at least 0.
+      start: the index to begin with.
+    """
+    size = len(problems)
+    if not size:
+        raise ValueError("There are no problems to stream.")
+    first, offset = divmod(start, size)
+    for epoch in itertools.count(first):
+        # The raw words are stable over NumPy's versions; Generator.permutation is not promised to be.
+        words = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(size)
+        order = np.argsort(words, kind="stable")
+        for place in range(offset, size):
+            yield epoch * size + place, problems[int(order[place])]
+        offset = 0
+
+
+def load_problems(
+    source: str | pathlib.Path | Sequence[Row],
+    *,
+    prompt: Field,
+    answer: Field,
+    verifier: str = "math",
+    split: str = "train",
+    name: str | None = None,
+    id: Field | None = None,
+    limit: int | None = None,
+) -> list[Problem]:
+    """Problems from a dataset of the Hugging Face hub, from a local file, or from rows.
+
+    JSON and CSV are read as they are written: a library that guesses types turns the answer "007" into
+    7.0, "NA" into nothing and a date into a timestamp. Every cell of a CSV file is text.
+
+    Args:
+      source: a name on the hub ("openai/gsm8k"); a .jsonl, .json (an array of objects), .csv or .parquet
+        file, or a folder in the hub's layout; or the rows themselves.
+      prompt: a column, or a function row -> text or chat messages.
+      answer: a column, or a function row -> what the verifier reads.
+      verifier: the key of the verifier in the run's config.
+      split: of a hub dataset; a file is one split.
+      name: of the configuration of a hub dataset ("main").
+      id: a column, or a function row -> text, that is unique. Default: the dataset and the row's number.
+      limit: take only the first rows.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file is not what its ending says, a column is missing, or an id appears twice.
+    """
+    rows, dataset = _rows(source, split, name)
+    problems: list[Problem] = []
+    for number, row in enumerate(itertools.islice(_decoded(rows, dataset), limit)):
+        where = f"row {number} of {dataset}"
+        if not isinstance(row, Mapping):
+            raise ValueError(f"{where} is not an object with named columns: {row!r:.80}")
+        question = _field(row, "prompt", prompt, where)
+        if not _is_prompt(question):
+            raise ValueError(
+                f"The prompt of {where} is {question!r:.80}: a prompt is text, or a list of messages "
+                '{"role": ..., "content": ...}. Pass prompt=<function of the row> to make one.'
+            )
+        problems.append(
+            Problem(
+                id=f"{dataset}/{number}" if id is None else str(_field(row, "id", id, where)),
+                prompt=question,
+                answer=_field(row, "answer", answer, where),
+                verifier=verifier,
+                source={"dataset": dataset, "split": split, "row": number},
+            )
+        )
+    if not problems:
+        raise ValueError(f"{dataset} has no rows.")
+    if id is not None and len({problem.id for problem in problems}) < len(problems):
+        seen: set[str] = set()
+        twice = next(p.id for p in problems if p.id in seen or seen.add(p.id))
+        raise ValueError(
+            f"The id {twice!r} appears twice in {dataset}: ids must be unique. Leave out id= to number the rows."
+        )
+    return problems
+
+
+def _decoded(rows: Iterable[Row], dataset: str) -> Iterator[Row]:
+    try:
+        yield from rows
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{dataset} is not UTF-8 text: {error}.") from error
+
+
+def _field(row: Row, what: str, field: Field, where: str) -> Any:
+    if callable(field):
+        return field(row)
+    if field not in row:
+        near = difflib.get_close_matches(field, row, n=1)
+        raise ValueError(
+            f"{where} has no column {field!r} for the {what}: it has {sorted(row)}."
+            + (f" Did you mean {near[0]!r}?" if near else "")
+        )
+    return row[field]
+
+
+def _is_prompt(value: Any) -> bool:
+    if isinstance(value, str):
+        return True
+    return (
+        isinstance(value, Sequence)
+        and bool(value)
+        and all(
+            isinstance(m, Mapping) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
+            for m in value
+        )
+    )
+
+
+def _rows(source: str | pathlib.Path | Sequence[Row], split: str, name: str | None) -> tuple[Iterable[Row], str]:
+    """The rows of a source, and what it is called in ids."""
+    if not isinstance(source, (str, pathlib.Path)):
+        return source, name or "rows"
+    path = pathlib.Path(source).expanduser()
+    if path.is_file():
+        dataset = name or f"{path.resolve().parent.name}/{path.stem}"
+        if path.suffix not in _READERS:
+            raise ValueError(f"{path} ends in {path.suffix!r}: the endings that can be read are {sorted(_READERS)}.")
+        return _READERS[path.suffix](path), dataset
+    # A name on the hub is "name" or "owner/name"; anything else can only be meant as a path.
+    if not path.is_dir() and (
+        isinstance(source, pathlib.Path)
+        or path.suffix in _READERS
+        or source.startswith((".", "/", "~"))
+        or source.count("/") > 1
+    ):
+        raise FileNotFoundError(f"There is no file {source} (looked for {path.absolute()}).")
+    return _hub_rows(str(source), split, name), f"{source}/{split}"
+
+
+def _hub_rows(source: str, split: str, name: str | None) -> Iterable[Row]:
+    # They cost a second, and only this function needs them.
+    import datasets
+    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
+
+    try:
+        return datasets.load_dataset(source, name, split=split)  # pyright: ignore[reportReturnType]
+    except (DatasetNotFoundError, DataFilesNotFoundError) as error:
+        raise FileNotFoundError(f"No dataset {source!r}: it is no local file, and not on the hub ({error}).") from error
+    except ConnectionError as error:
+        raise FileNotFoundError(
+            f"{source!r} is no local file, and the Hugging Face hub cannot be reached ({error}): "
+            "give the path of a .jsonl, .json, .csv or .parquet file."
+        ) from error
+
+
+def _jsonl_rows(path: pathlib.Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ValueError(f"{path}, line {number} is not JSON: {error}.") from error
+
+
+def _json_rows(path: pathlib.Path) -> Sequence[Row]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}. If it has one object a line, name it .jsonl.") from error
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} must hold an array of objects, got {type(rows).__name__}.")
+    return rows
+
+
+def _csv_rows(path: pathlib.Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        yield from csv.DictReader(lines)
+
+
+def _parquet_rows(path: pathlib.Path) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is not a Parquet file: {error}") from error
+
+
+_READERS: Mapping[str, Callable[[pathlib.Path], Iterable[Row]]] = {
+    ".jsonl": _jsonl_rows,
+    ".json": _json_rows,
+    ".csv": _csv_rows,
+    ".parquet": _parquet_rows,
+}

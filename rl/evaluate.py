@@ -1,0 +1,274 @@
+"""How good a policy is on problems it was not trained on: a mean, how sure we are of it, and pass@k."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:  # `import rl` loads this module, and must not load JAX.
+    from graders import Grader
+    from policy import Model, Params, Versioned
+    from rl.types import Draw, Group
+    from verifiers import Problem, Verdict, Verifier
+
+CONFIDENCE = 0.95
+
+
+class Interval(NamedTuple):
+    """A mean and the interval that covers the true one in 95 of 100 evaluations."""
+
+    mean: float
+    low: float
+    high: float
+    n: int  # Problems.
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation:
+    """K answers to each of N problems, judged.
+
+    Attributes:
+      ids: of the problems, [N].
+      rewards: float [N, K]; NaN where the verdict was `ERROR`, which says nothing about the policy.
+      texts: what was answered, [N][K].
+      outcomes: of the verdicts, [N][K].
+    """
+
+    ids: tuple[str, ...]
+    rewards: np.ndarray
+    texts: tuple[tuple[str, ...], ...]
+    outcomes: tuple[tuple[str, ...], ...]
+
+    @property
+    def errors(self) -> int:
+        """Answers that could not be judged. They count neither as right nor as wrong."""
+        return int(np.isnan(self.rewards).sum())
+
+    @property
+    def problem_means(self) -> np.ndarray:
+        """The mean reward of each problem of which something was judged, float [<= N]."""
+        judged = self.rewards[~np.isnan(self.rewards).all(axis=1)]
+        return np.nanmean(judged, axis=1) if len(judged) else np.empty(0)
+
+    @property
+    def mean(self) -> float:
+        """The mean over problems of their mean rewards; NaN where nothing was judged."""
+        return float(self.problem_means.mean()) if len(self.problem_means) else math.nan
+
+    @property
+    def interval(self) -> Interval:
+        """The mean over the problems that these were drawn from, with its 95 % interval.
+
+        Wilson's score interval (Wilson, 1927). With one right-or-wrong answer a problem, n is the number
+        of problems. Otherwise answers to one problem resemble each other, so that n is the effective
+        number p (1 - p) / Var(mean), the variance taken between problems (Miller, 2024, arXiv:2411.00640)
+        and the normal quantile replaced by Student's. Counting each answer as a problem would promise
+        two to four times the precision there is.
+        """
+        means = self.problem_means
+        n = len(means)
+        if not n:
+            return Interval(math.nan, 0.0, 1.0, 0)
+        p = float(means.mean())
+        single = self.rewards.shape[1] == 1 and bool(np.isin(means, (0.0, 1.0)).all())
+        variance = float(means.var(ddof=1)) / n if n > 1 else 0.0
+        if single or variance == 0:  # All alike, e.g. all wrong: no more is known than from one answer each.
+            return Interval(p, *_wilson(p, n, _normal_quantile()), n)
+        return Interval(p, *_wilson(p, p * (1 - p) / variance, _student_quantile(n - 1)), n)
+
+    def pass_at(self, k: int) -> float:
+        """The chance that at least one of k answers is fully right, without bias.
+
+        1 - C(n - c, k) / C(n, k) for c of n right, averaged over problems (Chen et al., 2021,
+        arXiv:2107.03374, equation 1). Problems with fewer than k judged answers are left out.
+
+        Raises:
+          ValueError: fewer than k answers a problem were sampled.
+        """
+        if not 1 <= k <= self.rewards.shape[1]:
+            raise ValueError(f"pass@{k} needs at least {k} samples a problem, there are {self.rewards.shape[1]}.")
+        judged = (~np.isnan(self.rewards)).sum(axis=1)
+        right = (self.rewards >= 1).sum(axis=1)  # NaN compares as False.
+        chances = [1 - math.comb(n - c, k) / math.comb(n, k) for n, c in zip(judged, right, strict=True) if n >= k]
+        return float(np.mean(chances)) if chances else math.nan
+
+    def summary(self) -> dict[str, float | int]:
+        """{"mean", "low", "high", "n"}, as reports hold it."""
+        return self.interval._asdict()
+
+    def __str__(self) -> str:
+        mean, low, high, n = self.interval
+        k = self.rewards.shape[1]
+        line = f"mean {mean:.3f} [{low:.3f}, {high:.3f}], {n} problems"
+        line += f", pass@{k} {self.pass_at(k):.3f}" if k > 1 else ""
+        return line + (f", {self.errors} answers could not be judged" if self.errors else "")
+
+
+def compare(first: Evaluation, second: Evaluation) -> Interval:
+    """How much better `second` is than `first` on the same problems, with the 95 % interval of the difference.
+
+    Paired by problem: the mean of the differences of the problems' means, and Student's interval around
+    it. Where two policies find the same problems hard this is several times as sharp as comparing two
+    intervals.
+
+    Raises:
+      ValueError: they are not evaluations of the same problems, or of fewer than two that were judged.
+    """
+    if set(first.ids) != set(second.ids):
+        odd = sorted(set(first.ids) ^ set(second.ids))
+        raise ValueError(
+            f"{len(odd)} problems are in one evaluation only, e.g. {odd[0]!r}: evaluate both on the same problems."
+        )
+    place = {id: i for i, id in enumerate(second.ids)}
+    pairs = [(first.rewards[i], second.rewards[place[id]]) for i, id in enumerate(first.ids)]
+    judged = [(a, b) for a, b in pairs if not (np.isnan(a).all() or np.isnan(b).all())]
+    differences = np.array([np.nanmean(b) - np.nanmean(a) for a, b in judged])
+    n = len(differences)
+    if n < 2:
+        raise ValueError(f"A comparison needs at least 2 problems that were judged in both evaluations, got {n}.")
+    mean = float(differences.mean())
+    half = _student_quantile(n - 1) * float(differences.std(ddof=1)) / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def evaluate_groups(groups: Sequence[Group]) -> Evaluation:
+    """What an evaluation makes of scored groups of one size."""
+    return Evaluation(
+        ids=tuple(group.problem.id for group in groups),
+        rewards=np.array([[_reward(rollout.verdict) for rollout in group.rollouts] for group in groups], np.float64),
+        texts=tuple(tuple(rollout.completion.text for rollout in group.rollouts) for group in groups),
+        outcomes=tuple(tuple(rollout.verdict.outcome.value for rollout in group.rollouts) for group in groups),
+    )
+
+
+def draws(problems: Sequence[Problem], samples: int, temperature: float) -> list[tuple[Draw, Problem]]:
+    """What to ask of the workers: the randomness of a problem hangs on its id, not on its place."""
+    from rl.types import Draw
+
+    return [(Draw(1, _id_hash(problem.id), samples, temperature), problem) for problem in problems]
+
+
+def evaluate(
+    model: Model,
+    problems: Sequence[Problem],
+    verifiers: Mapping[str, Verifier],
+    *,
+    graders: Mapping[str, Grader] | None = None,
+    params: Params | None = None,
+    samples: int = 1,
+    temperature: float = 0.0,
+    max_tokens: int = 32,
+    slots: int = 64,
+    seed: int = 0,
+    dtype: str | None = None,
+    threads: int | None = None,
+    num_workers: int = 1,
+    num_scorers: int = 1,
+    inline: bool = True,
+) -> Evaluation:
+    """Answers every problem `samples` times and judges the answers, without training.
+
+    What is sampled depends on the seed and the problem's id, not on the other problems or on the workers.
+
+    Args:
+      model: the shape, the tokenizer and, unless `params` are given, the weights.
+      problems: each names one of the verifiers or graders.
+      verifiers, graders: by key.
+      params: float32 parameters to take in place of the model's.
+      samples: K, answers a problem.
+      temperature: 0 is greedy.
+      max_tokens: the longest answer.
+      slots: rows that a worker decodes at once.
+      seed: of the sampling, and of the weights of a model without a file.
+      dtype: of matrix products: "float32", "bfloat16", or what the device is fast at.
+      threads: of XLA on a CPU, per actor.
+      num_workers, num_scorers: actors on Ray; inline there is one of each.
+      inline: do it in this process, without Ray.
+
+    Raises:
+      ValueError: no problems, a key without a verifier, a prompt without room, or several greedy samples.
+    """
+    from rl import cluster
+    from rl.preflight import longest_prompt
+    from rl.scorer import Scorer
+    from rl.worker import RolloutWorker
+
+    graders = graders or {}
+    if not problems:
+        raise ValueError("There are no problems to evaluate on.")
+    if missing := {problem.verifier for problem in problems} - verifiers.keys() - graders.keys():
+        raise ValueError(f"No verifier for {sorted(missing)}: there are {sorted({*verifiers, *graders})}.")
+    if samples > 1 and temperature == 0:
+        raise ValueError(f"{samples} greedy samples of a problem are all the same: set a temperature, or samples=1.")
+    longest = longest_prompt(model, problems, max_tokens)
+    with cluster.start(inline=inline) as here:
+        weights = here.spawn(_Weights, model, params, seed, dtype, name="weights", accelerator=True).call("publish")
+        workers = here.spawn(
+            RolloutWorker,
+            model,
+            seed=seed,
+            slots=slots,
+            prompt_columns=longest,
+            max_tokens=max_tokens,
+            dtype=dtype,
+            name="worker",
+            count=num_workers,
+            concurrency=slots,
+            threads=threads,
+            accelerator=True,
+        )
+        scorers = here.spawn(Scorer, verifiers, graders, name="scorer", count=num_scorers)
+        calls = [
+            scorers.call("score", draw.index, problem, workers.call("generate", draw, problem, weights))
+            for draw, problem in draws(problems, samples, temperature)
+        ]
+        return evaluate_groups([cluster.get(call) for call in calls])
+
+
+class _Weights:
+    """The parameters that an evaluation samples from."""
+
+    def __init__(self, model: Model, params: Params | None, seed: int, dtype: str | None):
+        self._model, self._params, self._seed, self._dtype = model, params, seed, dtype
+
+    def publish(self) -> Versioned:
+        import jax
+        import jax.numpy as jnp
+
+        from policy import Versioned
+        from policy.transformer import engine_params, fast_dtype, to_host
+
+        params = self._model.load(self._seed) if self._params is None else self._params
+        dtype = jnp.dtype(self._dtype or fast_dtype())
+        return Versioned(0, to_host(jax.jit(functools.partial(engine_params, dtype=dtype))(params)))
+
+
+def _reward(verdict: Verdict) -> float:
+    return verdict.reward if verdict.trains else math.nan
+
+
+def _id_hash(id: str) -> int:
+    return int.from_bytes(hashlib.sha256(id.encode()).digest()[:4], "big")
+
+
+def _wilson(p: float, n: float, z: float) -> tuple[float, float]:
+    """The score interval (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n) of a share p of n."""
+    middle, scale = p + z * z / (2 * n), 1 + z * z / n
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (0.0 if p == 0 else (middle - half) / scale), (1.0 if p == 1 else (middle + half) / scale)
+
+
+def _normal_quantile() -> float:
+    return 1.959963984540054
+
+
+def _student_quantile(degrees: int) -> float:
+    from scipy.special import stdtrit  # Half a second to load, and `import rl` loads this module.
+
+    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))

@@ -1,0 +1,177 @@
+"""What can be found wrong before a step is paid for: prompts without room, verifiers that refuse the right answer."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+import verifiers
+from policy import Completion, Model, prompt_tokens
+from rl.config import RunConfig
+from rl.scorer import Scorer
+from verifiers import Problem, Verdict, Verifier
+
+TRIED = 200  # Problems of a verifier whose gold answers are tried, spread over all of them.
+SHOWN = 5  # Examples that a message lists.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong with a config, and what to do about it.
+
+    Attributes:
+      message: for the person.
+      fatal: whether the run must not start; otherwise it is only said.
+    """
+
+    message: str
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def preflight(config: RunConfig) -> list[Finding]:
+    """Tries everything that can be tried without the policy's weights.
+
+    Every prompt is turned into tokens; ids are compared; and each verifier judges the gold answers of its
+    problems, at most `TRIED` of them, which it must accept, and gold answers of others, which it must not.
+    Graders are not tried: they may cost money.
+    """
+    problems = (*config.problems, *config.held_out)
+    lengths = _prompt_lengths(config.model, problems)
+    return [
+        *_length_findings(config, problems, lengths),
+        *_id_findings(config),
+        *(finding for key in config.verifiers for finding in _gold_findings(config, key)),
+    ]
+
+
+def fit(config: RunConfig) -> tuple[RunConfig, int]:
+    """The config with the problems that there is room for, and the longest of their prompts, in tokens.
+
+    Raises:
+      ValueError: a prompt is empty, or too long and `drop_long` is not set, or none is left.
+    """
+    room = config.model.config.context - config.max_tokens
+    problems = (*config.problems, *config.held_out)
+    lengths = _prompt_lengths(config.model, problems)
+    if fatal := [finding.message for finding in _length_findings(config, problems, lengths) if finding.fatal]:
+        raise ValueError("\n".join(fatal))
+    split = len(config.problems)
+    fits = [length <= room for length in lengths]
+    kept = [problem for problem, fit in zip(problems[:split], fits, strict=False) if fit]
+    held_out = [problem for problem, fit in zip(problems[split:], fits[split:], strict=True) if fit]
+    if not kept:
+        raise ValueError(f"No prompt leaves room for {config.max_tokens} tokens: nothing is left to learn from.")
+    longest = max(length for length, fit in zip(lengths, fits, strict=True) if fit)
+    if all(fits):
+        return config, longest
+    return dataclasses.replace(config, problems=kept, held_out=held_out), longest
+
+
+def longest_prompt(model: Model, problems: Sequence[Problem], max_tokens: int) -> int:
+    """The longest prompt, in tokens.
+
+    Raises:
+      ValueError: one is empty, or leaves no room for `max_tokens`; lists the first.
+    """
+    lengths = _prompt_lengths(model, problems)
+    if wrong := [*_empty(problems, lengths), *_long(model, problems, lengths, max_tokens)]:
+        raise ValueError("\n".join(wrong))
+    return max(lengths)
+
+
+def _prompt_lengths(model: Model, problems: Sequence[Problem]) -> list[int]:
+    return [len(prompt_tokens(model.tokenizer, problem.prompt)) for problem in problems]
+
+
+def _length_findings(config: RunConfig, problems: Sequence[Problem], lengths: list[int]) -> list[Finding]:
+    empty = [Finding(message) for message in _empty(problems, lengths)]
+    long = _long(config.model, problems, lengths, config.max_tokens)
+    if config.drop_long:
+        return [*empty, *(Finding(f"Left out (drop_long): {message}", fatal=False) for message in long)]
+    return [*empty, *(Finding(f"{message} Or set drop_long=True to leave them out.") for message in long)]
+
+
+def _empty(problems: Sequence[Problem], lengths: list[int]) -> list[str]:
+    ids = [problem.id for problem, length in zip(problems, lengths, strict=True) if not length]
+    return [f"{len(ids)} prompts are empty: {_some(ids)}. A policy needs something to go on."] if ids else []
+
+
+def _long(model: Model, problems: Sequence[Problem], lengths: list[int], max_tokens: int) -> list[str]:
+    room = model.config.context - max_tokens
+    if room < 1:
+        return [
+            f"max_tokens ({max_tokens}) leaves no room for a prompt in the context of {model.config.context} tokens."
+        ]
+    long = [f"{p.id} ({length} tokens)" for p, length in zip(problems, lengths, strict=True) if length > room]
+    if not long:
+        return []
+    message = (
+        f"{len(long)} of {len(problems)} prompts are longer than {room} tokens, which is what the context of "
+        f"{model.config.context} leaves beside max_tokens={max_tokens}: {_some(long)}. "
+        "Shorten them or lower max_tokens."
+    )
+    return [message]
+
+
+def _id_findings(config: RunConfig) -> list[Finding]:
+    findings = []
+    for name, problems in (("problems", config.problems), ("held_out", config.held_out)):
+        counts = collections.Counter(problem.id for problem in problems)
+        if twice := [id for id, count in counts.items() if count > 1]:
+            findings.append(
+                Finding(f"RunConfig.{name} has {len(twice)} ids more than once: {_some(twice)}. Make them unique.")
+            )
+    return findings
+
+
+def _gold_findings(config: RunConfig, key: str) -> list[Finding]:
+    problems = [p for p in (*config.problems, *config.held_out) if p.verifier == key]
+    tried = spread(problems, TRIED)
+    wrong = verifiers.check(config.verifiers[key], tried, call=judge)
+    if not wrong:
+        return []
+    kinds = collections.Counter(finding.what for finding in wrong)
+    return [
+        Finding(
+            f"The verifier {key!r} judges known answers wrongly ({len(tried)} of its {len(problems)} problems tried): "
+            + ", ".join(f"{count} × {what}" for what, count in kinds.items())
+            + "".join(f"\n  {finding}" for finding in wrong[:SHOWN])
+            + (f"\n  … and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else "")
+            + "\n  Mend the verifier or the answers. Where an answer alone is no completion, give one in "
+            + 'Problem.metadata["gold"].'
+        )
+    ]
+
+
+def judge(verifier: Verifier, problem: Problem, text: str) -> Verdict:
+    """The verdict that a run would come to: what raises, or is no verdict, is an `ERROR`."""
+    nothing = np.zeros(0, np.float32)
+    completion = Completion(
+        prompt=nothing.astype(np.int32),
+        tokens=nothing.astype(np.int32),
+        mask=nothing.astype(bool),
+        logprobs=nothing,
+        policy_logprobs=nothing,
+        text=text,
+        finish="stop",
+        version=0,
+    )
+    group = Scorer({problem.verifier: verifier}, attempts=1).score(0, problem, [completion])
+    return group.rollouts[0].verdict
+
+
+def spread(problems: Sequence[Problem], count: int) -> list[Problem]:
+    """At most `count` of the problems, evenly over all of them."""
+    if len(problems) <= count:
+        return list(problems)
+    return [problems[i * len(problems) // count] for i in range(count)]
+
+
+def _some(items: Sequence[str]) -> str:
+    return ", ".join(items[:SHOWN]) + (f" and {len(items) - SHOWN} more" if len(items) > SHOWN else "")

@@ -1,0 +1,288 @@
+"""A run is a directory and nothing else: what it was asked to do, and everything that came of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rl.config import RunConfig
+from rl.evaluate import Evaluation
+from rl.fingerprint import fingerprints, summary
+from rl.records import numbered, read_groups, write_groups, write_table
+from rl.types import Group
+from verifiers import Problem
+
+# What a resumed run may change: how long it goes on, and who does the work where. Nothing that the numbers see.
+FREE = frozenset({"steps", "num_workers", "num_scorers", "inline", "address"})
+
+
+class Run:
+    """A run's directory.
+
+        config.py          the file that made the config, word for word
+        config.json        every field, its fingerprint, the overrides, versions, the machine
+        metrics.jsonl      a line a step; events.jsonl: a line an event; evaluations.jsonl: a line an evaluation
+        rollouts/000012.parquet, evaluations/000008.parquet
+        checkpoints/000024/
+        report.json        what was gained, when it has ended
+
+    Raises:
+      FileNotFoundError: there is no run at the path.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = pathlib.Path(path)
+        if not (self.path / "config.json").is_file():
+            raise FileNotFoundError(f"{self.path} is not a run: it has no config.json. {_runs_near(self.path)}")
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        config: RunConfig,
+        *,
+        source: str | os.PathLike[str] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Makes the directory of a new run.
+
+        Args:
+          path: where; must not hold anything yet.
+          config: what the run is.
+          source: the Python file that made the config, kept word for word.
+          overrides: what the command line changed in it.
+
+        Raises:
+          FileExistsError: there is something at the path.
+          OSError: it cannot be written. Nothing is left of it.
+        """
+        path = pathlib.Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            what = "holds a run" if (path / "config.json").is_file() else "is not empty"
+            raise FileExistsError(
+                f"{path} {what}: a new run needs a directory of its own. "
+                f"To go on with a run: assay train --resume {path}"
+            )
+        existed = path.exists()
+        made = {
+            "fields": {name: summary(value) for name, value in vars(config).items()},
+            "fingerprints": fingerprints(config),
+            "overrides": dict(overrides or {}),
+            "source": None if source is None else str(pathlib.Path(source).absolute()),
+            "versions": versions(),
+            "machine": machine(),
+            "created": time.time(),
+        }
+        try:
+            (path / "rollouts").mkdir(parents=True)
+            if source is not None:
+                shutil.copyfile(source, path / "config.py")
+            _write_json(path / "config.json", made)  # Last: it makes the directory a run.
+        except OSError:
+            shutil.rmtree(path, ignore_errors=True)
+            if existed:
+                path.mkdir()
+            raise
+        return cls(path)
+
+    # What is written.
+
+    def record(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Adds the metrics of a step. A float keeps every bit."""
+        _append(self.path / "metrics.jsonl", {"step": step, **metrics})
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Notes that something happened, and when: a restart, a checkpoint, a drop."""
+        _append(self.path / "events.jsonl", {"time": time.time(), "kind": kind, **fields})
+
+    def rollouts(self, step: int, groups: Sequence[Group]) -> None:
+        """Keeps everything of the groups that a step was trained on."""
+        write_groups(self._file("rollouts", step), step, groups)
+
+    def evaluation(self, step: int, evaluation: Evaluation) -> None:
+        """Keeps an evaluation of the parameters after `step` updates: every answer, and a line of sums."""
+        n, k = evaluation.rewards.shape
+        columns = {
+            "problem": [id for id in evaluation.ids for _ in range(k)],
+            "sample": list(range(k)) * n,
+            "reward": evaluation.rewards.ravel(),  # NaN where the verdict was an error.
+            "outcome": [outcome for row in evaluation.outcomes for outcome in row],
+            "text": [text.encode("utf-8", "backslashreplace").decode() for row in evaluation.texts for text in row],
+        }
+        write_table(self._file("evaluations", step), pa.table(columns))
+        line = {"step": step, "time": time.time(), "samples": k, "errors": evaluation.errors, **evaluation.summary()}
+        _append(self.path / "evaluations.jsonl", line)
+
+    def report(self, report: Mapping[str, Any]) -> None:
+        """Writes report.json, whole or not at all."""
+        _write_json(self.path / "report.json", report)
+
+    # What can be read.
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What config.json holds."""
+        return json.loads((self.path / "config.json").read_text())
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return _lines(self.path / "metrics.jsonl")
+
+    def events(self) -> list[dict[str, Any]]:
+        return _lines(self.path / "events.jsonl")
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        return _lines(self.path / "evaluations.jsonl")
+
+    def groups(self, step: int, problems: Mapping[str, Problem] | None = None) -> list[Group]:
+        """The groups that a step was trained on. `problems` by id; others are made again from what was kept."""
+        return read_groups(self._file("rollouts", step), problems)
+
+    # To go on.
+
+    def truncate(self, step: int) -> None:
+        """Forgets the metrics, rollouts and evaluations of `step` and later, so that they can be made again.
+
+        Checkpoints that were begun and not finished go too.
+        """
+        for name in ("metrics", "evaluations"):
+            path = self.path / f"{name}.jsonl"
+            if path.exists():
+                kept = [line for line in _lines(path) if line["step"] < step]
+                _write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+        for name in ("rollouts", "evaluations"):
+            for made, file in numbered(self.path / name):
+                if made >= step:
+                    file.unlink()
+        for partial in self.path.glob("checkpoints/.*.partial"):
+            shutil.rmtree(partial)
+        events = self.path / "events.jsonl"  # Events did happen; only a line torn by a kill goes.
+        if events.exists():
+            _write_text(events, "".join(json.dumps(line) + "\n" for line in _lines(events)))
+
+    def _file(self, folder: str, step: int) -> pathlib.Path:
+        (self.path / folder).mkdir(exist_ok=True)
+        return self.path / folder / f"{step:06d}.parquet"
+
+
+def compare_config(run: Run, config: RunConfig) -> None:
+    """Refuses to go on with a run under another config, since its numbers would be another run's.
+
+    Raises:
+      ValueError: a field other than those in `FREE` has changed; names each, with both values where short.
+    """
+    before, now = run.config, fingerprints(config)
+    changed = [
+        name for name in (*now, *(before["fingerprints"].keys() - now.keys()))
+        if name not in FREE and before["fingerprints"].get(name) != now.get(name)
+    ]  # fmt: skip
+    if not changed:
+        return
+    lines = [
+        f"  {name}: {before['fields'].get(name, 'nothing')!r} in the run, {summary(vars(config).get(name))!r} now"
+        for name in changed
+    ]
+    raise ValueError(
+        f"{run.path} cannot go on under another config. Changed:\n" + "\n".join(lines) + "\n"
+        f"Only {', '.join(sorted(FREE))} and paths may change. Take the change back, or start a new run."
+    )
+
+
+def versions() -> dict[str, str]:
+    """The versions of whatever can change a number."""
+    names = ("assay-rl", "jax", "jaxlib", "dm-haiku", "optax", "ray", "numpy")
+    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
+
+
+def machine() -> dict[str, Any]:
+    """The processor, and those of its abilities that XLA picks instructions by."""
+    flags: set[str] = set()
+    model = platform.processor() or platform.machine()
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        entries = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
+        entries = {key.strip(): value.strip() for key, value in entries.items()}
+        model, flags = entries.get("model name", model), set(entries.get("flags", "").split())
+    matter = sorted(flag for flag in flags if flag.startswith(("avx", "amx", "fma")))
+    return {"cpu": model, "flags": matter, "cores": cores(), "system": platform.platform()}
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Not Linux.
+        return os.cpu_count() or 1
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _append(path: pathlib.Path, fields: Mapping[str, Any]) -> None:
+    """Adds one line. Where the disk is full, what was written of it is taken back."""
+    line = (json.dumps(dict(fields), default=_number) + "\n").encode()
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            written = file.write(line)
+            while written < len(line):
+                written += file.write(line[written:])
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of a file, without a last one that a kill has torn."""
+    if not path.exists():
+        return []
+    text = path.read_text()
+    whole = text[: text.rfind("\n") + 1]
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def _write_json(path: pathlib.Path, fields: Mapping[str, Any]) -> None:
+    _write_text(path, json.dumps(dict(fields), default=_number, indent=2) + "\n")
+
+
+def _write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _number(value: Any) -> Any:
+    """A number of NumPy or JAX as one of Python's, with the same bits."""
+    return np.asarray(value).item()
+
+
+def _runs_near(path: pathlib.Path) -> str:
+    """What the reader may have meant."""
+    if not path.exists():
+        return "There is no such directory." if not path.parent.is_dir() else _list_runs(path.parent)
+    return _list_runs(path)
+
+
+def _list_runs(folder: pathlib.Path) -> str:
+    runs = sorted(found.parent.name for found in folder.glob("*/config.json"))
+    return f"Runs in {folder}: {', '.join(runs[-5:])}." if runs else f"There are no runs in {folder}."

@@ -1,0 +1,151 @@
+"""Problems from files, rows and the hub; the stream's order and where it resumes."""
+
+import itertools
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rl.data import load_problems, stream
+from verifiers import Problem
+
+PROBLEMS = [Problem(str(i), f"{i}?", str(i)) for i in range(7)]
+ROWS = [{"question": "1+1?", "answer": "2"}, {"question": "007?", "answer": "007"}]
+
+
+def take(count, **kwargs):
+    return list(itertools.islice(stream(PROBLEMS, **kwargs), count))
+
+
+def test_an_epoch_holds_every_problem_once_and_epochs_differ():
+    drawn = take(21, seed=3)
+    assert [index for index, _ in drawn] == list(range(21))
+    epochs = [[p.id for _, p in drawn[i : i + 7]] for i in (0, 7, 14)]
+    assert [sorted(epoch) for epoch in epochs] == [sorted(p.id for p in PROBLEMS)] * 3
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert take(7, seed=4) != drawn[:7]
+
+
+@pytest.mark.parametrize("start", [0, 1, 6, 7, 8, 20, 700])
+def test_the_stream_resumes_exactly(start):
+    assert take(9, seed=3, start=start) == take(start + 9, seed=3)[start:]
+
+
+def test_the_order_is_the_same_on_every_machine():
+    assert [p.id for _, p in take(14, seed=0)] == list("02154365324106")
+
+
+def test_no_problems_is_an_error():
+    with pytest.raises(ValueError, match="no problems"):
+        next(stream([], seed=0))
+
+
+def write(path, kind):
+    if kind == "jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n\n")
+    elif kind == "json":
+        path.write_text(json.dumps(ROWS))
+    elif kind == "csv":
+        path.write_text("question,answer\n1+1?,2\n007?,007\n")
+    else:
+        pq.write_table(pa.Table.from_pylist(ROWS), path)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "parquet"])
+def test_files_are_read_as_written(tmp_path, kind):
+    path = tmp_path / "sums" / f"train.{kind}"
+    path.parent.mkdir()
+    write(path, kind)
+    problems = load_problems(path, prompt="question", answer="answer", verifier="exact")
+    assert [(p.id, p.prompt, p.answer, p.verifier) for p in problems] == [
+        ("sums/train/0", "1+1?", "2", "exact"),
+        ("sums/train/1", "007?", "007", "exact"),
+    ]
+    assert problems[1].source == {"dataset": "sums/train", "split": "train", "row": 1}
+
+
+def test_types_are_not_guessed(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"q": "x", "a": "2024-01-01"}\n{"q": "y", "a": {"k": [1, null]}}\n')
+    assert [p.answer for p in load_problems(tmp_path / "a.jsonl", prompt="q", answer="a")] == [
+        "2024-01-01",
+        {"k": [1, None]},
+    ]
+
+
+def test_functions_of_the_row_make_prompts_answers_and_ids():
+    [problem] = load_problems(
+        [{"n": 3}],
+        prompt=lambda row: [{"role": "user", "content": f"{row['n']}?"}],
+        answer=lambda row: row["n"],
+        id=lambda row: f"n{row['n']}",
+        name="counting",
+    )
+    assert (problem.id, problem.prompt, problem.answer) == ("n3", [{"role": "user", "content": "3?"}], 3)
+    assert problem.source is not None
+    assert problem.source["dataset"] == "counting"
+
+
+def test_limit_takes_the_first_rows_and_reads_no_further(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"q": "x", "a": "1"}\nnot JSON\n')
+    assert len(load_problems(tmp_path / "a.jsonl", prompt="q", answer="a", limit=1)) == 1
+
+
+def test_gsm8k(shared):
+    problems = load_problems(
+        shared("gsm8k/test.jsonl"), prompt="question", answer=lambda row: row["answer"].split("####")[1].strip()
+    )
+    assert len(problems) == 1319
+    assert (problems[0].id, problems[0].answer) == ("gsm8k/test/0", "18")
+
+
+def bad(source, match, error: type[Exception] = ValueError, prompt="question", **kwargs):
+    with pytest.raises(error, match=match):
+        load_problems(source, prompt=prompt, answer="answer", **kwargs)
+
+
+def test_a_missing_column_names_those_there_are_and_the_nearest():
+    bad(
+        ROWS,
+        r"no column 'qestion' for the prompt: it has \['answer', 'question'\]. Did you mean 'question'\?",
+        prompt="qestion",
+    )
+    bad(ROWS, "no column 'key' for the id", id="key")
+
+
+@pytest.mark.parametrize("path", ["missing.jsonl", "./missing", "/no/such/place", "a/b/c", "~/missing.csv"])
+def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(path):
+    bad(path, "There is no file", FileNotFoundError)
+
+
+def test_the_hub_out_of_reach_is_one_clear_error(monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    bad("no-such-owner/no-such-dataset", "is no local file, and", FileNotFoundError)
+
+
+def test_broken_files_name_the_place(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"question": "x", "answer": "1"}\n{"question": \n')
+    bad(tmp_path / "a.jsonl", "a.jsonl, line 2 is not JSON")
+    (tmp_path / "b.json").write_text('{"question": "x"}\n{"question": "y"}\n')
+    bad(tmp_path / "b.json", "name it .jsonl")
+    (tmp_path / "c.json").write_text('{"question": "x"}')
+    bad(tmp_path / "c.json", "must hold an array of objects, got dict")
+    (tmp_path / "d.parquet").write_text("question")
+    bad(tmp_path / "d.parquet", "d.parquet is not a Parquet file")
+    (tmp_path / "e.xlsx").write_text("question")
+    bad(tmp_path / "e.xlsx", r"ends in '.xlsx': the endings that can be read are \['.csv'")
+    (tmp_path / "f.jsonl").write_bytes(b'{"question": "\xff"}\n')
+    bad(tmp_path / "f.jsonl", "is not UTF-8 text")
+    (tmp_path / "g.jsonl").write_text("")
+    bad(tmp_path / "g.jsonl", "has no rows")
+
+
+def test_rows_that_make_no_problems():
+    bad([["x", "1"]], "row 0 of rows is not an object")
+    bad([{"question": 5, "answer": 1}], "The prompt of row 0 of rows is 5")
+    bad([{"question": [{"role": "user"}], "answer": 1}], "a list of messages")
+    bad(
+        [{"question": "a", "answer": 1, "key": "k"}, {"question": "b", "answer": 2, "key": "k"}],
+        "id 'k' appears twice",
+        id="key",
+    )

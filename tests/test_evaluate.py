@@ -1,0 +1,132 @@
+"""Means, intervals and pass@k against numbers worked out by hand, and a small simulation of coverage."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from test_run import some_groups
+
+from rl.evaluate import Evaluation, compare, draws, evaluate_groups
+from verifiers import Problem
+
+NAN = math.nan
+
+
+def make(rewards, ids=None):
+    rewards = np.asarray(rewards, float)
+    names = tuple(ids or map(str, range(len(rewards))))
+    nothing = tuple(("",) * rewards.shape[1] for _ in rewards)
+    return Evaluation(names, rewards, nothing, nothing)
+
+
+def test_wilson_for_one_right_or_wrong_answer_each():
+    # 7 of 10, z = 1.96: (0.7 + 0.19207 ± 1.96 √(0.021 + 0.0096037)) / 1.384146
+    mean, low, high, n = make([[1.0]] * 7 + [[0.0]] * 3).interval
+    assert (mean, n) == (0.7, 10)
+    assert low == pytest.approx(0.3968, abs=5e-5)
+    assert high == pytest.approx(0.8922, abs=5e-5)
+
+
+def test_none_right_is_not_certainty():
+    mean, low, high, _ = make([[0.0]] * 96).interval
+    assert (mean, low) == (0.0, 0.0)
+    assert high == pytest.approx(3.8415 / (96 + 3.8415), abs=1e-4)  # z² / (n + z²)
+    assert make([[0.0, 0.0]] * 96).interval == make([[0.0]] * 96).interval
+
+
+def test_answers_to_one_problem_are_not_problems():
+    # Four problems always solved, four never: as sure as eight coins (nearly), not as 8 * 16.
+    rewards = [[1.0] * 16] * 4 + [[0.0] * 16] * 4
+    _, low, high, n = make(rewards).interval
+    assert n == 8
+    # Var(mean) = (8 * 0.25 / 7) / 8 = 1/28, so n_eff = 0.25 * 28 = 7; t(7 degrees) = 2.3646.
+    t2 = 2.36462**2
+    half = math.sqrt(t2) * math.sqrt(0.25 / 7 + t2 / (4 * 49)) / (1 + t2 / 7)
+    assert (low, high) == (pytest.approx(0.5 - half, abs=1e-4), pytest.approx(0.5 + half, abs=1e-4))
+
+
+def test_graded_rewards():
+    mean, low, high, _ = make([[0.4], [0.6], [0.5], [0.5]]).interval
+    # Var(mean) = (0.02 / 3) / 4 = 1/600, n_eff = 150, t(3) = 3.18245.
+    t2 = 3.18245**2
+    half = math.sqrt(t2) * math.sqrt(0.25 / 150 + t2 / (4 * 150**2)) / (1 + t2 / 150)
+    assert (mean, low, high) == (0.5, pytest.approx(0.5 - half, abs=1e-4), pytest.approx(0.5 + half, abs=1e-4))
+
+
+def test_what_could_not_be_judged_counts_neither_way():
+    evaluation = make([[1.0, NAN], [NAN, NAN], [0.0, 1.0]])
+    assert evaluation.errors == 3
+    assert evaluation.mean == 0.75
+    assert evaluation.summary()["n"] == 2
+    assert evaluation.pass_at(1) == 0.75
+    assert evaluation.pass_at(2) == 1.0  # Only the last problem has two judged answers.
+    nothing = make([[NAN]])
+    assert math.isnan(nothing.mean)
+    assert math.isnan(nothing.pass_at(1))
+    assert nothing.interval[1:] == (0.0, 1.0, 0)
+
+
+def test_one_problem_has_an_interval():
+    assert 0 < make([[1.0, 0.0]]).interval.low < 0.5
+
+
+def test_pass_at_k_is_the_share_of_subsets_with_a_right_answer():
+    rewards = np.array([[1, 0, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0.5, 0, 0, 1, 0]])
+    for k in range(1, 6):
+        subsets = list(itertools.combinations(range(5), k))
+        by_hand = np.mean([[any(row[i] == 1 for i in subset) for subset in subsets] for row in rewards])
+        assert make(rewards).pass_at(k) == pytest.approx(by_hand)
+    assert make(rewards).pass_at(2) == pytest.approx((0.7 + 0 + 1 + 0.4) / 4)
+    with pytest.raises(ValueError, match="pass@6 needs at least 6 samples a problem, there are 5"):
+        make(rewards).pass_at(6)
+
+
+def test_a_comparison_is_paired_by_problem():
+    first = make([[0.0], [0.0], [1.0], [1.0]], "abcd")
+    second = make([[1.0], [1.0], [1.0], [0.0]], "dcab")  # a 1, b 0, c 1, d 1
+    difference = compare(first, second)
+    # Differences 1, 0, 0, 0: mean 1/4, standard deviation 1/2, t(3) = 3.18245.
+    assert (difference.mean, difference.n) == (0.25, 4)
+    assert difference.low == pytest.approx(0.25 - 3.18245 * 0.25, abs=1e-5)
+    assert difference.high == pytest.approx(0.25 + 3.18245 * 0.25, abs=1e-5)
+    assert compare(first, make([[1.0], [NAN], [1.0], [1.0]], "abcd")).n == 3
+
+
+def test_a_comparison_of_different_problems_is_refused():
+    with pytest.raises(ValueError, match="2 problems are in one evaluation only"):
+        compare(make([[1.0], [0.0]], "ab"), make([[1.0], [0.0]], "ac"))
+    with pytest.raises(ValueError, match="at least 2 problems"):
+        compare(make([[1.0]]), make([[1.0]]))
+
+
+def test_groups_become_an_evaluation():
+    evaluation = evaluate_groups(some_groups())
+    assert evaluation.ids == ("a/0", "a/1", "a/1")
+    np.testing.assert_array_equal(evaluation.rewards, [[1.0, 0.1 + 0.2, NAN]] * 3)
+    assert evaluation.outcomes[0] == ("correct", "unparsed", "error")
+    assert evaluation.texts[0][0].startswith("text 4")
+    assert evaluation.errors == 3
+    assert "3 answers could not be judged" in str(evaluation)
+
+
+def test_draws_hang_on_the_id_and_not_on_the_place():
+    problems = [Problem(str(i), "", "") for i in range(100)]
+    drawn = draws(problems, 3, 0.5)
+    assert [problem for _, problem in drawn] == problems
+    assert draws(problems[50:], 3, 0.5) == drawn[50:]
+    first, _ = drawn[0]
+    assert (first.stream, first.samples, first.temperature) == (1, 3, 0.5)
+    assert len({draw.index for draw, _ in drawn}) == 100
+    assert all(0 <= draw.index < 2**32 for draw, _ in drawn)
+
+
+@pytest.mark.parametrize(("n", "k", "a", "b"), [(96, 1, 2, 2), (30, 16, 0.3, 0.3), (30, 4, 0.4, 2.0), (198, 4, 1, 1)])
+def test_the_interval_covers_the_truth_95_times_in_100(n, k, a, b):
+    random = np.random.default_rng(0)
+    hits, trials = 0, 600
+    for _ in range(trials):
+        difficulty = random.beta(a, b, n)
+        interval = make((random.random((n, k)) < difficulty[:, None]).astype(float)).interval
+        hits += interval.low <= a / (a + b) <= interval.high
+    assert 0.925 <= hits / trials <= 0.975  # 95 % ± 2.8 standard errors of the simulation.
