@@ -155,7 +155,7 @@ def write_tree(path: pathlib.Path, tree: Any) -> None:
       OSError: the disk is full. The file is not left half written.
     """
     arrays = {name: np.require(leaf, requirements="C") for name, leaf in _leaves(tree).items()}
-    sums = {name: zlib.crc32(_bytes(array)) for name, array in arrays.items()}
+    sums = {name: _sum(array) for name, array in arrays.items()}
     try:
         save_file(arrays, path, metadata={"sums": json.dumps(sums)})
     except SafetensorError as error:
@@ -191,7 +191,7 @@ def read_tree(path: pathlib.Path, like: Any) -> Any:
         expected = (tuple(wanted[name].shape), np.dtype(wanted[name].dtype))
         if (array.shape, array.dtype) != expected:
             raise ValueError(f"{path}: {name} is {array.dtype} {array.shape}, expected {expected[1]} {expected[0]}.")
-        if zlib.crc32(_bytes(array)) != sums.get(name):
+        if _sum(array) != sums.get(name):
             raise ValueError(f"{path}: the array {name} is corrupt: its checksum does not match.")
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
@@ -201,8 +201,8 @@ def _leaves(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def _bytes(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1).view(np.uint8)
+def _sum(array: np.ndarray) -> int:
+    return zlib.crc32(array.reshape(-1).view(np.uint8).data)
 
 
 def _committed(run: pathlib.Path) -> list[pathlib.Path]:
