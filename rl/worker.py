@@ -1,0 +1,116 @@
+"""The rollout worker: problems in, completions out. It fills its engine with all the groups that it is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+from collections.abc import Hashable
+
+from policy import Completion, Engine, Model, Versioned, prompt_tokens
+from rl.cluster import Later
+from rl.types import Draw
+from verifiers import Problem
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Request:
+    """A group that waits for the engine to hold its parameters."""
+
+    name: int
+    params: Versioned
+    draw: Draw
+    prompt: list[int]
+
+
+class RolloutWorker:
+    """Holds an engine. Stateless to its callers: another worker gives the same completions, bit for bit.
+
+    Calls may come from many threads. One of them at a time drives the engine, for all.
+    """
+
+    def __init__(
+        self, model: Model, *, seed: int, slots: int, prompt_columns: int, max_tokens: int, dtype: str | None = None
+    ):
+        """
+        Args:
+          model: its tokenizer turns prompts into tokens; its weights are not read.
+          seed: of all samples.
+          slots: rows that the engine decodes at once.
+          prompt_columns: the longest prompt, in tokens.
+          max_tokens: the longest completion.
+          dtype: of matrix products; default: what the device is fast at.
+        """
+        self._tokenizer = model.tokenizer
+        self._engine = Engine(
+            model, seed=seed, slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens, dtype=dtype
+        )
+        self._names = itertools.count()
+        self._changed = threading.Condition()  # Guards what follows; the engine belongs to whoever drives.
+        self._waiting: list[_Request] = []
+        self._done: dict[Hashable, list[Completion]] = {}
+        self._driven = False
+
+    def generate(self, draw: Draw, problem: Problem, params: Versioned) -> Later:
+        """Begins to sample a group.
+
+        Args:
+          draw: how many, how, and with which randomness.
+          problem: what to answer.
+          params: what to sample from.
+
+        Returns:
+          What finishes it: completions [G], in the order of their samples.
+        """
+        prompt = prompt_tokens(self._tokenizer, problem.prompt)
+        with self._changed:
+            name = next(self._names)
+            self._waiting.append(_Request(name, params, draw, prompt))
+        return Later(lambda: self._finish(name))
+
+    def _finish(self, name: int) -> list[Completion]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: name in self._done or not self._driven)
+                if name in self._done:
+                    return self._done.pop(name)
+                self._driven = True
+                requests = self._admissible()
+            finished: list[tuple[Hashable, list[Completion]]] = []
+            try:
+                finished = self._step(requests)
+            finally:
+                with self._changed:
+                    self._driven = False
+                    self._done.update(finished)
+                    self._changed.notify_all()
+
+    def _admissible(self) -> list[_Request]:
+        """Takes from those that wait the groups that may begin now.
+
+        The oldest parameters come first. The engine holds one version at a time: where another one is due it
+        runs empty, then changes.
+        """
+        if not self._waiting:
+            return []
+        version = min(request.params.version for request in self._waiting)
+        if version != self._engine.version and not self._engine.idle:
+            return []
+        taken = [request for request in self._waiting if request.params.version == version]
+        self._waiting = [request for request in self._waiting if request.params.version != version]
+        return taken
+
+    def _step(self, requests: list[_Request]) -> list[tuple[Hashable, list[Completion]]]:
+        for request in requests:
+            if self._engine.version != request.params.version:
+                self._engine.load(request.params)
+            draw = request.draw
+            self._engine.submit(
+                request.name,
+                request.prompt,
+                samples=draw.samples,
+                temperature=draw.temperature,
+                stream=draw.stream,
+                index=draw.index,
+            )
+        return self._engine.step()

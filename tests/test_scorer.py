@@ -1,0 +1,148 @@
+"""The boundary with user code: whatever a verifier does wrong, nobody is blamed for it."""
+
+import numpy as np
+import pytest
+
+from policy import Completion
+from rl.scorer import Scorer
+from verifiers import Outcome, Problem, Verdict
+
+
+def completion(text: str, finish="stop") -> Completion:
+    return Completion(
+        prompt=np.array([5], np.int32),
+        tokens=np.array([7, 1], np.int32),
+        mask=np.ones(2, bool),
+        logprobs=np.zeros(2, np.float32),
+        policy_logprobs=np.zeros(2, np.float32),
+        text=text,
+        finish=finish,
+        version=3,
+    )
+
+
+def problem(verifier="v") -> Problem:
+    return Problem("p/0", "1+1=", "2", verifier)
+
+
+def same(problem, text):
+    right = text == problem.answer
+    return Verdict(float(right), Outcome.CORRECT if right else Outcome.INCORRECT)
+
+
+def outcomes(group):
+    return [rollout.verdict.outcome.value for rollout in group.rollouts]
+
+
+def test_verdicts_stand_beside_their_completions():
+    completions = [completion("2"), completion("3")]
+    group = Scorer({"v": same}).score(17, problem(), completions)
+    assert group.index == 17
+    assert group.version == 3
+    assert [r.completion for r in group.rollouts] == completions
+    assert [r.verdict.reward for r in group.rollouts] == [1.0, 0.0]
+    assert all(r.verdict.seconds > 0 for r in group.rollouts)
+
+
+def test_a_verifier_that_raises_is_asked_again():
+    asked = []
+
+    def flaky(problem, text):
+        asked.append(text)
+        if len(asked) < 3:
+            raise ConnectionError("the sandbox is gone")
+        return same(problem, text)
+
+    group = Scorer({"v": flaky}, attempts=3).score(0, problem(), [completion("2")])
+    assert asked == ["2", "2", "2"]
+    assert outcomes(group) == ["correct"]
+
+
+def raises(problem, text):
+    raise ZeroDivisionError("mine")
+
+
+def leaves(problem, text):
+    raise SystemExit(3)
+
+
+def returns_a_number(problem, text):
+    return 1.0
+
+
+def returns_what_cannot_be_kept(problem, text):
+    return Verdict(1.0, Outcome.CORRECT, info={"x": object()})
+
+
+@pytest.mark.parametrize(
+    ("verifier", "reason"),
+    [
+        (raises, "ZeroDivisionError: mine"),
+        (leaves, "SystemExit: 3"),
+        (returns_a_number, "TypeError: A verifier must return a Verdict, this one returned 1.0."),
+        (returns_what_cannot_be_kept, "TypeError: Object of type object is not JSON serializable"),
+        (lambda problem, text: Verdict(7.0, Outcome.CORRECT), "ValueError: Verdict.reward must be"),
+        (lambda problem: None, "TypeError: "),
+    ],
+)
+def test_what_a_verifier_does_wrong_is_an_error_and_no_reward(verifier, reason):
+    group = Scorer({"v": verifier}).score(0, problem(), [completion("2"), completion("3")])
+    assert outcomes(group) == ["error", "error"]
+    assert all(r.verdict.reason.startswith(reason) for r in group.rollouts)
+    assert group.scored == ()
+
+
+def test_an_error_costs_one_member():
+    def picky(problem, text):
+        if text == "bad":
+            raise ValueError("no")
+        return same(problem, text)
+
+    group = Scorer({"v": picky}).score(0, problem(), [completion("2"), completion("bad"), completion("3")])
+    assert outcomes(group) == ["correct", "error", "incorrect"]
+    assert [r.completion.text for r in group.scored] == ["2", "3"]
+
+
+def test_a_completion_that_broke_off_is_not_judged():
+    group = Scorer({"v": same}).score(0, problem(), [completion("2", "error"), completion("2")])
+    assert outcomes(group) == ["error", "correct"]
+
+
+def longest_wins(problem, texts):
+    best = max(map(len, texts))
+    return [Verdict(float(len(t) == best), Outcome.CORRECT if len(t) == best else Outcome.INCORRECT) for t in texts]
+
+
+def test_a_grader_sees_the_whole_group():
+    scorer = Scorer({"v": same}, {"g": longest_wins})
+    group = scorer.score(0, problem("g"), [completion("aa"), completion("aaaaaa", "error"), completion("aaaa")])
+    assert outcomes(group) == ["incorrect", "error", "correct"]
+    assert outcomes(scorer.score(0, problem("v"), [completion("2")])) == ["correct"]
+
+
+@pytest.mark.parametrize(
+    ("grader", "reason"),
+    [
+        (lambda problem, texts: longest_wins(problem, texts)[1:], "ValueError: The grader returned 1 verdicts for 2"),
+        (lambda problem, texts: None, "TypeError: "),
+        (lambda problem, texts: 1 / 0, "ZeroDivisionError: "),
+    ],
+)
+def test_a_grader_that_fails_fails_for_all(grader, reason):
+    group = Scorer({}, {"g": grader}).score(0, problem("g"), [completion("a"), completion("bb")])
+    assert outcomes(group) == ["error", "error"]
+    assert all(r.verdict.reason.startswith(reason) for r in group.rollouts)
+
+
+def test_a_grader_is_asked_again_about_all():
+    asked = []
+
+    def flaky(problem, texts):
+        asked.append(list(texts))
+        if len(asked) == 1:
+            return [Verdict(1.0, Outcome.CORRECT), Verdict(0.0, Outcome.ERROR, reason="no reply")]
+        return longest_wins(problem, texts)
+
+    group = Scorer({}, {"g": flaky}).score(0, problem("g"), [completion("a"), completion("bb")])
+    assert asked == [["a", "bb"]] * 2
+    assert outcomes(group) == ["incorrect", "correct"]
