@@ -1,0 +1,205 @@
+"""The GGUF reader, against numbers worked out by hand, the `gguf` package, and files that lie."""
+
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+from gguf_files import BF16, F16, F32, Q4_0, Q4_1, Q8_0, gguf, string, tensor_info, value
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy.gguf import ENCODINGS, open_gguf
+
+HALF = {x: np.float16(x).tobytes() for x in (0.5, -2.0)}
+KINDS = np.arange(3, dtype=np.int32)
+METADATA = {"name": "a model", "count": 7, "rate": 0.25, "yes": True, "words": ["a", "é", ""], "kinds": KINDS}
+
+
+def write(path, data: bytes):
+    path.write_bytes(data)
+    return path
+
+
+@pytest.fixture
+def good() -> bytes:
+    return gguf(METADATA, {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "y": np.ones(32, np.float32)})
+
+
+def test_a_file_comes_back(tmp_path, good):
+    file = open_gguf(write(tmp_path / "a.gguf", good))
+    assert {**file.metadata, "kinds": file.metadata["kinds"].tolist()} == {**METADATA, "kinds": [0, 1, 2]}
+    assert list(file.tensors) == ["x", "y"]
+    np.testing.assert_array_equal(file.read("x"), [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(file.read("x", slice(1, 2)), [[3, 4, 5]])
+    assert file.read("y").dtype == np.float32
+
+
+def test_the_alignment_of_the_file_is_used(tmp_path):
+    x = np.arange(3, dtype=np.float32)
+    file = open_gguf(write(tmp_path / "a.gguf", gguf({"general.alignment": 128}, {"x": x, "y": x + 1}, alignment=128)))
+    assert file.tensors["x"].offset % 128 == file.tensors["y"].offset % 128 == 0
+    np.testing.assert_array_equal(file.read("y"), [1, 2, 3])
+
+
+# By hand: byte i holds number i in its low half and number i + 16 in its high half.
+NIBBLES = bytes(i | (15 - i) << 4 for i in range(16))
+UP, DOWN = np.arange(16), 15 - np.arange(16)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "expected"),
+    [
+        (F32, struct.pack("<2f", 1.5, -3), [1.5, -3]),
+        (F16, HALF[0.5] + HALF[-2.0], [0.5, -2]),
+        (BF16, bytes.fromhex("c03f 40c0"), [1.5, -3]),  # 0x3fc0 is 1.5 and 0xc040 is -3: float32's upper halves.
+        (Q8_0, HALF[0.5] + bytes([2, 255, *[0] * 30]), [1, -0.5, *[0] * 30]),
+        (Q4_0, HALF[-2.0] + NIBBLES, [*(-2 * (UP - 8)), *(-2 * (DOWN - 8))]),
+        (Q4_1, HALF[0.5] + HALF[-2.0] + NIBBLES, [*(0.5 * UP - 2), *(0.5 * DOWN - 2)]),
+    ],
+    ids=lambda x: ENCODINGS[x].name if isinstance(x, int) else "",
+)
+def test_encodings_by_hand(tmp_path, kind, raw, expected):
+    path = write(tmp_path / "a.gguf", gguf({}, {"x": ((1, len(expected)), kind, raw)}))
+    np.testing.assert_array_equal(open_gguf(path).read("x"), [expected])
+
+
+@pytest.mark.parametrize("kind", ENCODINGS, ids=lambda kind: ENCODINGS[kind].name)
+def test_encodings_against_the_gguf_package(tmp_path, kind):
+    quants = pytest.importorskip("gguf.quants", reason="needs the gguf package (the extra `parity`)")
+    encoding, rng = ENCODINGS[kind], np.random.default_rng(kind)
+    raw = rng.integers(0, 256, (64, 4096 // encoding.elements * encoding.size), dtype=np.uint8)
+    if encoding.elements == 1:  # Any bits are numbers; keep to finite ones.
+        raw = rng.standard_normal((64, 4096)).astype({F32: np.float32, F16: np.float16, BF16: np.float32}[kind])
+        raw = raw.view(np.uint8) if kind != BF16 else np.ascontiguousarray(raw.view(np.uint16)[:, 1::2]).view(np.uint8)
+    else:
+        blocks = raw.reshape(-1, encoding.size)
+        for start in (0, 2)[: 2 if kind == Q4_1 else 1]:
+            blocks[:, start : start + 2] = rng.standard_normal((len(blocks), 1)).astype(np.float16).view(np.uint8)
+    path = write(tmp_path / "a.gguf", gguf({}, {"x": ((64, 4096), kind, raw.tobytes())}))
+    expected = quants.dequantize(raw, quants.GGMLQuantizationType(kind))
+    np.testing.assert_array_equal(open_gguf(path).read("x"), expected)
+
+
+def test_a_file_that_the_gguf_package_wrote(tmp_path):
+    package = pytest.importorskip("gguf", reason="needs the gguf package (the extra `parity`)")
+    writer = package.GGUFWriter(tmp_path / "a.gguf", "llama")
+    writer.add_context_length(512)
+    writer.add_token_list(["a", "b"])
+    writer.add_token_types([1, 3])
+    writer.add_key_value("big", -(2**40), package.GGUFValueType.INT64)
+    x = np.random.default_rng(0).standard_normal((4, 64)).astype(np.float32)
+    writer.add_tensor("x", x)
+    q8 = package.GGMLQuantizationType.Q8_0
+    packed = package.quants.quantize(x, q8)
+    writer.add_tensor("q", packed, raw_dtype=q8)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    file = open_gguf(tmp_path / "a.gguf")
+    assert file.metadata["general.architecture"] == "llama"
+    assert file.metadata["llama.context_length"] == 512
+    assert file.metadata["tokenizer.ggml.tokens"] == ["a", "b"]
+    assert file.metadata["tokenizer.ggml.token_type"].tolist() == [1, 3]
+    assert file.metadata["big"] == -(2**40)
+    np.testing.assert_array_equal(file.read("x"), x)
+    np.testing.assert_array_equal(file.read("q"), package.quants.dequantize(packed, q8))
+
+
+def head(tensors: int = 0, metadata: int = 0, version: int = 3) -> bytes:
+    return b"GGUF" + struct.pack("<IQQ", version, tensors, metadata)
+
+
+ROOM = bytes(4096)
+KEY = head(metadata=1) + string("k")
+ALIGNMENT = head(metadata=1) + string("general.alignment")
+ONE = head(tensors=1)
+TWO = head(tensors=2) + tensor_info("x", [16], F32, 0)
+LIES = {
+    "empty": (b"", "empty"),
+    "not GGUF": (b"PK\3\4" + ROOM, "magic is b'PK"),
+    "version 1": (head(version=1) + ROOM, "version is 1"),
+    "big-endian": (b"GGUF" + struct.pack(">IQQ", 3, 0, 0) + ROOM, "little-endian"),
+    "many tensors": (head(tensors=2**63) + ROOM, "number of tensors has the length 9223372036854775808"),
+    "many metadata": (head(metadata=2**40) + ROOM, "number of metadata"),
+    "long name": (head(metadata=1) + struct.pack("<Q", 2**62) + ROOM, "name of metadata 0 has the length"),
+    "long string": (KEY + struct.pack("<IQ", 8, 2**33) + ROOM, "metadata 'k' has the length"),
+    "long array": (KEY + struct.pack("<IIQ", 9, 4, 2**62) + ROOM, "metadata 'k' has the length"),
+    "long list": (KEY + struct.pack("<IIQ", 9, 8, 2**61) + ROOM, "metadata 'k' has the length"),
+    "nested array": (KEY + struct.pack("<IIQ", 9, 9, 1) + ROOM, "array of type 9"),
+    "unknown type": (KEY + struct.pack("<I", 99) + ROOM, "unknown type 99"),
+    "not UTF-8": (head(metadata=1) + struct.pack("<Q", 2) + b"\xff\xfe" + ROOM, "not UTF-8"),
+    "bad bool": (KEY + struct.pack("<IB", 7, 2) + ROOM, "bool of value 2"),
+    "key twice": (head(metadata=2) + (string("k") + value(1)) * 2 + ROOM, "'k' appears twice"),
+    "alignment 0": (ALIGNMENT + value(0) + ROOM, "alignment' is 0"),
+    "alignment 48": (ALIGNMENT + value(48) + ROOM, "power of two"),
+    "alignment huge": (ALIGNMENT + value(2**31) + ROOM, "power of two"),
+    "alignment text": (ALIGNMENT + value("32") + ROOM, "power of two"),
+    "tensor twice": (TWO + tensor_info("x", [16], F32, 64) + ROOM, "'x' appears twice"),
+    "no dimensions": (ONE + tensor_info("x", [], F32, 0) + ROOM, "0 dimensions"),
+    "many dimensions": (ONE + tensor_info("x", [1] * 99, F32, 0) + ROOM, "99 dimensions"),
+    "dimension 0": (ONE + tensor_info("x", [4, 0], F32, 0) + ROOM, "a dimension is 0"),
+    "dimension huge": (ONE + tensor_info("x", [2**63], F32, 0) + ROOM, "truncated or damaged"),
+    "overflow": (ONE + tensor_info("x", [2**32, 2**32], F32, 0) + ROOM, "truncated or damaged"),
+    "half a block": (ONE + tensor_info("x", [33], Q8_0, 0) + ROOM, "not a multiple of Q8_0's 32"),
+    "unsupported type": (ONE + tensor_info("x", [256], 14, 0) + ROOM, "stored as Q6_K; supported are F32"),
+    "no such type": (ONE + tensor_info("x", [256], 4, 0) + ROOM, "stored as 4;"),
+    "offset past the end": (ONE + tensor_info("x", [4], F32, 2**40) + ROOM, "truncated or damaged"),
+    "offset overflow": (ONE + tensor_info("x", [4], F32, 2**64 - 32) + ROOM, "truncated or damaged"),
+    "offset unaligned": (ONE + tensor_info("x", [4], F32, 4) + ROOM, "the offset 4, not a multiple"),
+    "overlap": (TWO + tensor_info("y", [4], F32, 32) + ROOM, "'y' overlaps tensor 'x'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "message"), LIES.values(), ids=list(LIES))
+def test_a_lying_header_is_one_error_and_little_memory(tmp_path, data, message):
+    path = write(tmp_path / "lie.gguf", data)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=message) as caught:
+        open_gguf(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert str(path) in str(caught.value)
+    assert peak < 1 << 20
+
+
+def test_a_tensor_name_is_never_a_path(tmp_path):
+    file = open_gguf(write(tmp_path / "a.gguf", gguf({}, {"../../x": np.ones(3, np.float32)})))
+    np.testing.assert_array_equal(file.read("../../x"), [1, 1, 1])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.gguf"]
+
+
+def test_every_truncation_is_a_value_error(tmp_path, good):
+    end = len(good) - 96  # Where the last tensor's data begin, less padding: all before it is needed.
+    for length in range(end):
+        with pytest.raises(ValueError, match=r"cut\.gguf"):
+            open_gguf(write(tmp_path / "cut.gguf", good[:length]))
+
+
+def test_a_file_that_shrinks_and_a_number_that_is_none(tmp_path, good):
+    path = write(tmp_path / "a.gguf", good)
+    file = open_gguf(path)
+    write(path, good[:-4])
+    with pytest.raises(ValueError, match="ends inside tensor 'y'"):
+        file.read("y")
+    write(path, good[:-4] + struct.pack("<f", float("nan")))
+    with pytest.raises(ValueError, match="'y' holds NaN or infinity"):
+        file.read("y")
+
+
+@given(st.data())
+def test_damage_is_a_value_error_or_harmless(tmp_path_factory, data):
+    raw = bytearray(gguf(METADATA, {"x": np.ones((2, 3), np.float32), "q": ((1, 32), Q4_0, bytes(18))}))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(raw) - 1))
+        raw[place : place + data.draw(st.integers(1, 8))] = data.draw(st.binary(max_size=8))
+    path = write(tmp_path_factory.mktemp("fuzz") / "a.gguf", bytes(raw))
+    try:
+        file = open_gguf(path)
+        for name in file.tensors:
+            file.read(name)
+        message = str(path)
+    except ValueError as error:
+        message = str(error)
+    assert str(path) in message
