@@ -1,0 +1,231 @@
+"""The math verifier: what is equal, what is not, what is an answer at all, and what cannot hurt it."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from verifiers import MathOptions, Outcome, Problem, equivalent, math
+
+EQUAL = [
+    ("42", "42"), ("42", "42.0"), ("1/2", "0.5"), ("\\frac{1}{2}", "\\dfrac12"), ("-1/3", "\\frac{-1}{3}"),
+    ("1234", "1,234"), ("1234", "1\\,234"), ("12345", "12 345"), ("1234.5", "1,234.5"), ("0.5", "50\\%"),
+    ("50%", "50"), ("2.5", "2\\frac{1}{2}"), ("5/2", "2 1/2"), ("1/6", "0.1\\overline{6}"), ("1/3", "0.333333"),
+    ("3\\times 10^4", "30000"), ("8", "2^3"), ("120", "5!"), ("10", "\\binom{5}{2}"), ("2^{2025}",
+    "2 \\cdot 2^{2024}"),
+    ("\\frac{2004!}{2003!}", "2004"), ("\\sqrt{8}", "2\\sqrt2"), ("\\frac{1}{\\sqrt2}", "\\frac{\\sqrt{2}}{2}"),
+    ("\\sqrt{3+2\\sqrt2}", "1+\\sqrt2"), ("-2", "\\sqrt[3]{-8}"), ("\\sin\\frac{\\pi}{6}", "1/2"), ("√2", "sqrt(2)"),
+    ("\\ln 8", "3\\ln 2"), ("\\log_2 8", "3"), ("e^{i\\pi}", "-1"), ("(1+i)^2", "2i"), ("|-3|", "3"),
+    ("\\lfloor 7/2 \\rfloor", "3"), ("90^\\circ", "\\frac{\\pi}{2}"), ("90°", "90"), ("45^\\circ", "45 degrees"),
+    ("x^2-1", "(x-1)(x+1)"), ("(x+y)^2", "x^2+2xy+y^2"), ("\\frac{x^2-1}{x-1}", "x+1"), ("x^{100}", "x^{99}x"),
+    ("2\\sin x\\cos x", "\\sin 2x"), ("x^2+1", "f(x) = x^2 + 1"), ("x = 5", "5"), ("5", "x = 5"), ("5", "5 = x"),
+    ("42", "6 \\times 7 = 42"), ("y = 2x+1", "2x - y + 1 = 0"), ("x + 2y = 3", "2x + 4y = 6"), ("5", "$5"),
+    ("(1,2)", "(1, 2)"), ("(1,2)", "\\left(1,\\frac42\\right)"), ("1, 2, 3", "3, 1 \\text{ and } 2"), ("5 cm", "5"),
+    ("\\{1,2\\}", "\\{2,1\\}"), ("1,2", "\\{2,1\\}"), ("1 \\pm \\sqrt2", "1-\\sqrt2, 1+\\sqrt2"), ("5", "5 apples"),
+    ("x < 3", "(-\\infty, 3)"), ("[2,7]", "2 \\le x \\le 7"), ("x \\in [2,7]", "[2,7]"), ("3 > x", "x<3"),
+    ("(-\\infty,1)\\cup(2,\\infty)", "x<1 \\text{ or } x>2"), ("2:3", "4:6"), ("1:2:3", "2:4:6"), ("3/4", "3:4"),
+    ("\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "\\begin{bmatrix} 1 & 2 \\\\ 3 & \\frac82 \\end{bmatrix}"),
+    ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "(1,2)"), ("\\text{no solution}", "no solution"), ("C", "\\text{(C)}"),
+    ("Even", "\\text{even}"), ("101_2", "101_{2}"), ("x_1=2, x_2=3", "2, 3"), ("3, 4", "p=3, q=4"),
+    ("７２", "72"), ("x²", "x^2"), ("\\boxed{7}", "7"), ("$7$", "7"), ("So it is 7.\n#### 7", "7"), ("∞", "\\infty"),
+]  # fmt: skip
+
+UNEQUAL = [
+    ("42", "43"), ("42", "-42"), ("12345678", "12345679"), ("1/3", "0.33"), ("1/3", "0.333334"), ("42", "42.000001"),
+    ("\\frac{1}{2004!}", "\\frac{1}{2006!}"), ("2^{-99}", "2^{-98}"), ("2^{2025}", "3^{2025}"), ("2^{2025}",
+    "2^{2025}+1"),
+    ("2", "\\sqrt{2+\\sqrt{2+\\sqrt{2+\\sqrt{2+\\sqrt{2+\\sqrt{2+\\sqrt{2+\\sqrt{2+\\sqrt{2}}}}}}}}}"),
+    ("42", "41=42"), ("42", "42=41"), ("3", "1=2=3"), ("42", "41, 42"), ("42", "41 or 42"), ("42", "\\{41, 42\\}"),
+    ("42", "42 \\text{ or } 41"), ("42", "42 \\text{ (or 41)}"), ("42", "41 and 42"), ("5 cm", "5 m"), ("1,2",
+    "1,2,3"),
+    ("1, 2, \\ldots, n", "1, 3, 5, \\ldots, 2n-1"), ("(1,2)", "(2,1)"), ("(1,2)", "[1,2]"), ("(1,2)", "(1,2]"),
+    ("x", "X"), ("x = 2", "2x = 4"), ("x < 3", "2x < 6"), ("x < 3", "x \\le 3"), ("x < 3", "x > 3"), ("x=2", "y=2"),
+    ("x+2y=3", "x+2y=4"), ("x + 2y < 3", "-x - 2y < -3"), ("101_2", "101_3"), ("0", "0/0"), ("5", "5x"), ("p=3, q=4",
+    "p=4, q=3"),
+    ("12", "(1,2)"), ("12", "1,2"), ("\\text{no solution}", "no"), ("A", "B"), ("\\sqrt2", "1.41"), ("4\\sqrt2", "4"),
+    ("x^2-1", "(x-1)^2"), ("\\sin x", "\\cos x"), ("\\pi", "3.14"), ("50%", "5"), ("6", "\\gcd(12, 18)"), ("6",
+    "xy = 6"),
+    ("7", "\\max(3, 7)"), ("3:4", "4:3"), ("1:2:3", "1:2:4"), ("[1,2]\\cup[3,4]", "[1,2]\\cup[3,5]"), ("6",
+    "(2^{61}+2)!"),
+    ("\\sqrt{x^2}", "x"), ("3, 4", "p=4, q=3"), ("42", "42 for all x and 41 for y"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("gold", "answer"), EQUAL)
+def test_equal(gold, answer):
+    assert equivalent(gold, answer).outcome == "correct", equivalent(gold, answer)
+    assert equivalent(gold, gold).outcome == "correct"
+
+
+@pytest.mark.parametrize(("gold", "answer"), UNEQUAL)
+def test_unequal(gold, answer):
+    assert equivalent(gold, answer).outcome in ("incorrect", "unparsed", "limit"), equivalent(gold, answer)
+
+
+ANSWERED = [
+    "so \\boxed{42}.", "\\boxed{41} no, \\boxed{42}", "<think>\\boxed{7}</think> \\boxed{42}", "... #### 42",
+    "#### 42\n",
+    "The final answer is 42.", "Answer: 42", "**Answer:** $42$", "The answer is $42$. I hope it is correct.",
+    "The answer is 42 apples.", "My answer is: 42", "\\boxed{x = 42}", "\\boxed{6 \\cdot 7 = 42}",
+    "\\boxed{ 42 \\text{ km}}",
+    "I first had \\boxed{41}.\nFinal answer: 42", "\\fbox{42}",
+    "Final Answer: The volume is 42. I hope it is correct.",
+]  # fmt: skip
+UNANSWERED = [
+    "", "42", "it is 42", "so 6 * 7 = 42", "\\boxed{42", "\\boxed{}", "\\boxed{41 \\boxed{42}}",
+    "<think>\\boxed{42}</think>",
+    "<think>\\boxed{42}", "</think><think>\\boxed{42}", "####", "The answer is", "The answer is !!!", "\\boxed{?}",
+    "\\boxed{{}",
+    "The answer is hard. Is it 42?", "\\boxed{\\int_0^1 x}", "{42}", "\\boxed{٤٢}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("completion", ANSWERED)
+def test_answer_is_found(completion):
+    assert math(Problem("p", "", "42"), completion).outcome == "correct", math(Problem("p", "", "42"), completion)
+
+
+@pytest.mark.parametrize("completion", UNANSWERED)
+def test_no_answer(completion):
+    verdict = math(Problem("p", "", "42"), completion)
+    assert verdict.outcome in ("unparsed", "incorrect")
+    assert verdict.reward == 0
+
+
+def test_boxes_that_are_one_list():
+    assert math(Problem("p", "", "1, 2"), "\\boxed{1} and \\boxed{2}").outcome == "correct"
+    assert math(Problem("p", "", "2"), "\\boxed{1} or \\boxed{2}").outcome == "incorrect"
+
+
+@pytest.mark.parametrize("gold", ["", "\\frac{1}{", "((", None, True, [1], "9" * 5000, "\\foo{3}"])
+def test_gold_that_does_not_parse_is_an_error(gold):
+    for completion in ("\\boxed{42}", "no answer"):
+        verdict = math(Problem("p", "", gold), completion)
+        assert verdict.outcome == "error"
+        assert "answer" in verdict.reason
+
+
+@pytest.mark.parametrize("gold", [72, 72.0, "72", "$72$", "\\boxed{72}", "Because 70 + 2 = 72.\n#### 72"])
+def test_forms_of_gold(gold):
+    assert math(Problem("p", "", gold), "\\boxed{72}").reward == 1.0
+    assert math(Problem("p", "", gold), "\\boxed{71}").outcome == "incorrect"
+
+
+def test_small_float_gold():
+    assert math(Problem("p", "", 1e-7), "\\boxed{0.0000001}").outcome == "correct"
+
+
+def test_options():
+    assert equivalent("1/3", "0.333", options=MathOptions(significant_digits=3)).outcome == "correct"
+    assert equivalent("1/3", "0.332", options=MathOptions(significant_digits=3)).outcome == "incorrect"
+    assert equivalent("x+1", "1+x", options=MathOptions(work=3)).outcome == "limit"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        MathOptions().work = 3  # type: ignore[misc]
+
+
+def hostile(marker: pathlib.Path) -> list[str]:
+    code = f"__import__('os').system('touch {marker}')"
+    walk = f"().__class__.__base__.__subclasses__()[0].__init__.__globals__['system']('touch {marker}')"
+    power = "9^9^9^9^9^9^9"
+    return [
+        code, walk, f"\\text{{{code}}}", f'open("{marker}","w")', f"lambda: {code}", f"\\pi {code}", f"[{code}]",
+        f"x={code}",
+        power, "9^{9^{9^{9}}}", "2^{2^{2^{2^{100}}}}", "(" + power + ")!", "(10^{10})!", "((9!)!)!", "100000!",
+        "-9!!!!!!!!",
+        "\\binom{10^7}{5\\cdot 10^6}", "\\binom{9^{99}}{3}", "10^{10^{10}}", "\\sqrt{" * 200 + "2" + "}" * 200,
+        "1e999999999",
+        "\\frac{1}{" * 500 + "2" + "}" * 500, "(" * 10_000, "{" * 10_000 + "}" * 10_000, "[" * 900, "|" * 900,
+        "$" * 50_000,
+        "9" * 1_000_000, "9," * 400_000, "1+" * 390 + "1", "+".join(f"\\frac{{1}}{{{n}^9}}" for n in range(1, 130)),
+        "(x+1)^{10^9}", "x^" * 300 + "x", "-" * 2900 + "1", "1/" * 399 + "7", "\\sin " * 300 + "1",
+        "\\sin(10^{10^5})",
+        "\\text{" + " " * 2900, "\\text{" * 500, "1 " * 1400, "1 234 " * 400, "^" * 900, "\\boxed{" * 400,
+        "\\left" * 600,
+        "٤٢", "①", "\x00\x01", "\ud800", "1" + "\u0301" * 900, "\\overline{" + "3" * 900 + "}", "." * 2900,
+        "e^{e^{e^{e^9}}}",
+        "0.\\overline{" + "3" * 900 + "}", "for all " * 400, ", for all or" * 200, "\\frac" * 500 + "1" * 500,
+        "x_" * 800, "x'" * 800,
+        "1" + "!" * 900, "\\sqrt2," * 250, "\\log_{" * 100 + "2" + "}" * 100, "\\begin{pmatrix}" * 90, "a_{" * 800,
+        "\\ln(" * 28 + "2" + ")" * 28,
+    ]  # fmt: skip
+
+
+def test_hostile_answers_are_judged_quickly_and_never_run(tmp_path):
+    marker = tmp_path / "executed"
+    slowest = 0.0
+    equivalent("\\sqrt2", "1")  # The first use imports mpmath.
+    for gold in ("42", "\\sqrt{2}", "x^2+1", ", ".join(f"\\sqrt{{{n}}}" for n in range(2, 30))):
+        for text in hostile(marker):
+            for completion in (text, f"\\boxed{{{text}}}"):
+                start = time.perf_counter()
+                verdict = math(Problem("p", "", gold), completion)
+                bare = equivalent(gold, text)
+                slowest = max(slowest, time.perf_counter() - start)
+                assert verdict.outcome in ("unparsed", "incorrect", "limit"), (text[:60], verdict)
+                assert bare.outcome in ("unparsed", "incorrect", "limit"), (text[:60], bare)
+    assert not marker.exists()
+    assert slowest < 2.0, f"{slowest:.2f} s"  # 0.1 s on a quiet machine.
+
+
+def test_hostile_golds_are_errors_or_fair(tmp_path):
+    for text in hostile(tmp_path / "executed"):
+        assert equivalent(text, "42").outcome in ("error", "incorrect", "limit")
+
+
+def test_verdicts_do_not_depend_on_hash_seed_or_thread():
+    pairs = [*EQUAL[::4], *UNEQUAL[::4]]
+    expected = [equivalent(*pair).outcome.value for pair in pairs]
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.extend(equivalent(*pair).outcome.value for pair in pairs))
+    thread.start()
+    thread.join()
+    assert found == expected
+    code = (
+        "import json, sys, verifiers\n"
+        "print(json.dumps([verifiers.equivalent(*pair).outcome for pair in json.load(sys.stdin)]))"
+    )
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        out = subprocess.run(
+            [sys.executable, "-c", code],
+            input=json.dumps(pairs),
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+        )
+        assert json.loads(out.stdout) == expected
+    assert pickle.loads(pickle.dumps(math)) is math
+
+
+def test_labeled_pairs(shared):
+    rows = [json.loads(line) for line in shared("math_pairs/dev.jsonl").read_text().splitlines()]
+    core = [row for row in rows if row["tier"] == "core"]
+    right, bare, false_accepts = 0, 0, []
+    for row in core:
+        if row["form"] == "answer":
+            accepted = equivalent(row["gold"], row["prediction"]).outcome is Outcome.CORRECT
+            bare += 1
+            right += accepted == row["label"]
+        else:  # Free text; the strict profile rightly finds no answer in many of them.
+            accepted = math(Problem(row["id"], "", row["gold"]), row["prediction"]).outcome is Outcome.CORRECT
+        if accepted and not row["label"]:
+            false_accepts.append(row)
+    assert not false_accepts
+    assert right / bare >= 0.98
+
+
+def test_gsm8k_golds(shared):
+    lines = shared("gsm8k/test.jsonl").read_text().splitlines()[:300]
+    for line in lines:
+        gold = json.loads(line)["answer"]
+        assert math(Problem("p", "", gold), gold).outcome == "correct"
+        value = gold.rpartition("####")[2].strip().replace(",", "")
+        assert math(Problem("p", "", gold), f"#### {int(value) + 1}").outcome == "incorrect"

@@ -1,0 +1,300 @@
+"""Computes what an expression is worth: exactly, modulo a prime, or to 100 digits.
+
+Three arithmetics share one fold over the tree. Rational numbers decide most answers. Residues modulo a prime at
+random points decide identities of rational functions, however large their values (Schwartz, 1980; Zippel,
+1979): two different ones agree with a probability of about degree / 2^61. The rest (roots, logarithms,
+trigonometry) is compared to 100 digits at several points.
+"""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+from math import ceil, factorial, floor
+from typing import Any
+
+from verifiers.expressions import Node, TooLarge
+
+PRIME = 2**61 - 1
+BITS = 400  # Of precision of the numeric arithmetic.
+MAX_BITS = 10_000  # Of a numerator or denominator.
+
+
+class Inexact(Exception):
+    """The value is not of this arithmetic (no fraction, no residue, no number)."""
+
+
+class Undefined(Exception):
+    """The expression has no value, such as 1/0."""
+
+
+def evaluate(node: Node, field: Any) -> Any:
+    """The value of `node` in the arithmetic `field`.
+
+    Raises:
+      Inexact: it has none there.
+      Undefined: it has none anywhere.
+      TooLarge: a bound was reached.
+    """
+    op, args = node
+    if op == "number":
+        return field.number(args[0])
+    if op in ("symbol", "call"):
+        return field.symbol(args[0] if op == "symbol" else repr(node))
+    if op == "negative":
+        return field.multiply(field.number(Fraction(-1)), evaluate(args[0], field))
+    if op == "inverse":
+        return field.inverse(evaluate(args[0], field))
+    if op in ("+", "*"):
+        combine = field.add if op == "+" else field.multiply
+        value = evaluate(args[0], field)
+        for term in args[1:]:
+            value = combine(value, evaluate(term, field))
+        return value
+    if op == "^":
+        base = evaluate(args[0], field)
+        exponent = _whole(args[1])
+        if exponent is not None:
+            return field.integer_power(base, exponent)
+        return field.power(base, evaluate(args[1], field))
+    if op == "mark" and args[1] in ("%", "°"):
+        scale = Node("number", (Fraction(1, 100 if args[1] == "%" else 180), 0, 0))
+        turn = () if args[1] == "%" else (Node("symbol", ("pi",)),)
+        return evaluate(Node("*", (args[0], scale, *turn)), field)
+    if op == "function":
+        if args[0] == "root":
+            if degree := _whole(args[2]):
+                return field.root(evaluate(args[1], field), degree)
+            return field.power(evaluate(args[1], field), field.inverse(evaluate(args[2], field)))
+        if args[0] == "binomial":
+            n, k = args[1:]
+            above, below = (Node("function", ("factorial", x)) for x in (n, Node("+", (n, Node("negative", (k,))))))
+            beside = Node("function", ("factorial", k))
+            return evaluate(Node("*", (above, *(Node("inverse", (x,)) for x in (beside, below)))), field)
+        if args[0] == "factorial" and (whole := _whole(args[1])) is not None:
+            if whole < 0:
+                raise Undefined("the factorial of a negative integer")
+            return field.factorial(whole)
+        return field.function(args[0], evaluate(args[1], field))
+    raise Inexact(op)
+
+
+def _whole(node: Node) -> int | None:
+    """The integer that `node` is, or None. Exponents must be known exactly, also modulo a prime."""
+    try:
+        value = evaluate(node, Rational)
+    except (Inexact, Undefined):
+        return None
+    return value.numerator if value.denominator == 1 else None
+
+
+class Rational:
+    """Exact fractions, up to `MAX_BITS`."""
+
+    @staticmethod
+    def number(value: Fraction) -> Fraction:
+        return value
+
+    @staticmethod
+    def symbol(name: str) -> Fraction:
+        raise Inexact(name)
+
+    @staticmethod
+    def add(a: Fraction, b: Fraction) -> Fraction:
+        return _bounded(a + b)
+
+    @staticmethod
+    def multiply(a: Fraction, b: Fraction) -> Fraction:
+        return _bounded(a * b)
+
+    @staticmethod
+    def inverse(a: Fraction) -> Fraction:
+        if a == 0:
+            raise Undefined("a division by zero")
+        return 1 / a
+
+    @staticmethod
+    def integer_power(base: Fraction, exponent: int) -> Fraction:
+        if base == 0 and exponent <= 0:
+            raise Undefined("zero to a power that is not positive")
+        bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+        if abs(exponent) * bits > MAX_BITS and abs(base) not in (0, 1):
+            raise Inexact("a large power")
+        return base ** (exponent if abs(base) not in (0, 1) else 1 + exponent % 2)
+
+    @staticmethod
+    def power(base: Fraction, exponent: Fraction) -> Fraction:
+        raise Inexact("a fractional power")
+
+    @staticmethod
+    def root(value: Fraction, degree: int) -> Fraction:
+        raise Inexact("a root")
+
+    @staticmethod
+    def factorial(n: int) -> Fraction:
+        if n > 1000:
+            raise Inexact("a large factorial")
+        return Fraction(factorial(n))
+
+    @staticmethod
+    def function(name: str, x: Fraction) -> Fraction:
+        if name == "abs":
+            return abs(x)
+        if name in ("floor", "ceil"):
+            return Fraction((floor if name == "floor" else ceil)(x))
+        raise Inexact(name)
+
+
+def _bounded(value: Fraction) -> Fraction:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
+        raise Inexact("a large fraction")
+    return value
+
+
+class Residue:
+    """Integers modulo `PRIME`. Variables, pi and e are random residues: all that counts is the form."""
+
+    def __init__(self, round: int):
+        self.round = round
+
+    def number(self, value: Fraction) -> int:
+        return value.numerator * self.inverse(value.denominator % PRIME) % PRIME
+
+    def symbol(self, name: str) -> int:
+        if name in ("i", "∞", "…"):
+            raise Inexact(name)
+        return random.Random(f"{name}/{self.round}").randrange(2, PRIME)
+
+    def add(self, a: int, b: int) -> int:
+        return (a + b) % PRIME
+
+    def multiply(self, a: int, b: int) -> int:
+        return a * b % PRIME
+
+    def inverse(self, a: int) -> int:
+        if a == 0:
+            raise Undefined("a division by zero")
+        return pow(a, -1, PRIME)
+
+    def integer_power(self, base: int, exponent: int) -> int:
+        if exponent <= 0 and base == 0:
+            raise Undefined("zero to a power that is not positive")
+        return pow(base, exponent, PRIME)
+
+    def power(self, base: int, exponent: int) -> int:
+        raise Inexact("a power with a variable exponent")
+
+    def root(self, value: int, degree: int) -> int:
+        raise Inexact("a root")
+
+    def factorial(self, n: int) -> int:
+        if n > 10_000:
+            raise TooLarge(f"the factorial of {n:.3g}" if n < 10**300 else "the factorial of a huge number")
+        value = 1
+        for factor in range(2, n + 1):
+            value = value * factor % PRIME
+        return value
+
+    def function(self, name: str, x: int) -> int:
+        raise Inexact(name)
+
+
+class Numeric:
+    """Complex numbers of `BITS` bits. Variables are random reals, negative in every third round.
+
+    A value is a pair (real, imaginary) of mpmath's raw floats. Its low-level functions take the precision as an
+    argument and share no state, so threads cannot disturb each other.
+    """
+
+    def __init__(self, round: int):
+        from mpmath import libmp  # Slow to import; most answers are rational.
+
+        self.lib, self.round = libmp, round
+
+    def number(self, value: Fraction) -> Any:
+        return (self.lib.from_rational(value.numerator, value.denominator, BITS, "n"), self.lib.fzero)
+
+    def symbol(self, name: str) -> Any:
+        lib = self.lib
+        if name in ("∞", "…"):
+            raise Inexact(name)
+        if name in ("pi", "e"):
+            return ((lib.mpf_pi if name == "pi" else lib.mpf_e)(BITS, "n"), lib.fzero)
+        if name == "i":
+            return (lib.fzero, lib.fone)
+        value = Fraction(random.Random(f"{name}/{self.round}").randrange(10**5, 3 * 10**6), 10**6)
+        return self.number(-value if self.round % 3 == 2 else value)
+
+    def add(self, a: Any, b: Any) -> Any:
+        return self.lib.mpc_add(a, b, BITS, "n")
+
+    def multiply(self, a: Any, b: Any) -> Any:
+        return self.lib.mpc_mul(a, b, BITS, "n")
+
+    def inverse(self, a: Any) -> Any:
+        if a == self.lib.mpc_zero:
+            raise Undefined("a division by zero")
+        return self.lib.mpc_reciprocal(a, BITS, "n")
+
+    def integer_power(self, base: Any, exponent: int) -> Any:
+        return self.power(base, self.number(Fraction(exponent)))
+
+    def power(self, base: Any, exponent: Any) -> Any:
+        if base == self.lib.mpc_zero:
+            if exponent[0][0] or exponent[0] == self.lib.fzero:  # Its sign bit.
+                raise Undefined("zero to a power that is not positive")
+            return base
+        if self.magnitude(exponent) > 40 or abs(self.magnitude(base)) > 2**20:
+            raise TooLarge("a power that is too large to compute")
+        return self.lib.mpc_pow(base, exponent, BITS, "n")
+
+    def root(self, value: Any, degree: int) -> Any:
+        real, imaginary = value
+        negative = imaginary == self.lib.fzero and real[0] and degree % 2
+        if negative:  # The real root: that of -8 of degree 3 is -2.
+            value = self.lib.mpc_neg(value)
+        result = self.power(value, self.number(Fraction(1, degree)))
+        return self.lib.mpc_neg(result) if negative else result
+
+    def function(self, name: str, x: Any) -> Any:
+        lib = self.lib
+        if self.magnitude(x) > {"ln": 2**20, "log": 2**20, "abs": 2**62, "exp": 40}.get(name, 300):
+            raise TooLarge(f"an argument of {name} that is too large")
+        if name == "factorial":  # Between integers: x! = Gamma(x + 1).
+            if self.magnitude(x) > 8:
+                raise TooLarge("the factorial of a large number that is not whole")
+            return lib.mpc_gamma(self.add(x, lib.mpc_one), BITS, "n")
+        if name == "abs":
+            return (lib.mpc_abs(x, BITS, "n"), lib.fzero)
+        if name in ("floor", "ceil"):
+            if x[1] != lib.fzero:
+                raise Undefined(f"{name} of a complex number")
+            return ((lib.mpf_floor if name == "floor" else lib.mpf_ceil)(x[0], BITS, "n"), lib.fzero)
+        if name in ("ln", "log"):
+            if x == lib.mpc_zero:
+                raise Undefined("the logarithm of zero")
+            return lib.mpc_log(x, BITS, "n")
+        if name in ("sec", "csc", "cot"):
+            return self.inverse(self.function({"sec": "cos", "csc": "sin", "cot": "tan"}[name], x))
+        functions = {
+            "sin": lib.mpc_sin, "cos": lib.mpc_cos, "tan": lib.mpc_tan, "sinh": lib.mpc_sinh, "cosh": lib.mpc_cosh,
+            "tanh": lib.mpc_tanh, "arcsin": lib.mpc_asin, "arccos": lib.mpc_acos, "arctan": lib.mpc_atan,
+            "exp": lib.mpc_exp,
+        }  # fmt: skip
+        if name not in functions:
+            raise Inexact(name)
+        return functions[name](x, BITS, "n")
+
+    def factorial(self, n: int) -> Any:
+        if n > 10_000:
+            raise TooLarge("the factorial of a number above 10,000")
+        return self.lib.mpc_gamma(self.number(Fraction(n + 1)), BITS, "n")
+
+    def magnitude(self, value: Any) -> int:
+        """About log2 |value|; very negative for zero."""
+        return max(part[2] + part[3] if part[1] else -(2**19) for part in value)
+
+    def close(self, a: Any, b: Any) -> bool:
+        """Whether two values are equal but for rounding."""
+        difference = self.magnitude(self.lib.mpc_sub(a, b, BITS, "n"))
+        return difference < max(self.magnitude(a), self.magnitude(b)) - 250 or difference < -350

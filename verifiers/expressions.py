@@ -1,0 +1,583 @@
+"""Reads a mathematical answer, in LaTeX or plain text, into a tree. Nothing that is read is ever executed.
+
+    text -> (normalize) -> tokens -> (recursive descent) -> Node
+
+Every reading is bounded in characters, tokens and depth, so no input can hang it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+MAX_CHARACTERS = 3000
+MAX_TOKENS = 800
+MAX_DEPTH = 60
+MAX_DIGITS = 1000
+
+
+class Unreadable(Exception):
+    """The text is no mathematical answer that this grammar knows."""
+
+
+class TooLarge(Exception):
+    """A deterministic bound on size, depth or work was reached."""
+
+
+class Node(NamedTuple):
+    """One operation of an expression.
+
+    number(value, places, significant) · symbol(name) · text(words) · function(name, *args) · call(symbol, *args) ·
+    +(*terms) · *(*factors) · inverse(x) · negative(x) · ^(base, exponent) · ±(x) · ∓(x) ·
+    mark(value, label): a unit, "%", "°" or a base ·
+    group(open, close, *items): a tuple or an interval · set(*items) · list(*items) · or(*items) · ∪(*sets) ·
+    matrix(*rows) · relation(operators, *sides)
+    """
+
+    op: str
+    args: tuple[Any, ...]
+
+
+FUNCTIONS = {
+    "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
+    "log", "ln", "exp", "abs", "floor", "ceil",
+}  # fmt: skip
+RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "∈"}
+_ALIASES = {
+    "leq": "≤", "le": "≤", "leqslant": "≤", "geq": "≥", "ge": "≥", "geqslant": "≥", "neq": "≠", "ne": "≠",
+    "lt": "<", "gt": ">", "in": "∈", "cup": "∪", "approx": "≈", "sim": "≈", "pm": "±", "mp": "∓", "cdot": "*",
+    "times": "*", "ast": "*", "div": "/", "infty": "∞", "emptyset": "∅", "varnothing": "∅", "circ": "°",
+    "degree": "°", "lbrace": "\\{", "rbrace": "\\}", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|",
+    "ldots": "…", "dots": "…", "cdots": "…", "colon": ":", "langle": "(", "rangle": ")", "tfrac": "frac",
+    "dfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "asin": "arcsin", "acos": "arccos",
+    "atan": "arctan",
+}  # fmt: skip
+_SYMBOLS = frozenset(
+    {
+        "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa",
+        "lambda", "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega",
+        "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega", "ell", "hbar",
+    }
+)  # fmt: skip
+_UNICODE = str.maketrans(
+    {
+        "−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "√": "\\sqrt ", "π": "\\pi ",
+        "⩽": "≤", "⩾": "≥", "º": "°", "′": "'", "’": "'", "½": "\\frac12 ", "¼": "\\frac14 ", "¾": "\\frac34 ",
+        "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "θ": "\\theta ", "λ": "\\lambda ", "φ": "\\phi ",
+        "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "\u200b": None, "\ufeff": None,
+    }
+)  # fmt: skip
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_REWRITES = [
+    (re.compile(pattern), to)
+    for pattern, to in (
+        (r"\\\\(?=(?:[dt]?frac|sqrt|pi|left|right|text|cdot|times)(?![a-z]))", r"\\"),  # Escaped once too often.
+        (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\.?", " "),
+        (r"\\(?:displaystyle|textstyle|limits|boldsymbol|bm|angle|triangle)(?![a-zA-Z])", " "),
+        (r"(?<!\\)\\!\s*|\{,\}(?=[0-9]{3})", ""),
+        (r"(?<!\\)\\q?quad", " , "),
+        (r"\\\$|\$|\\\(|\\\)|\\\[|\\\]|[£€]", " "),
+        (r"\\%", "%"),
+        (r"(?<=[0-9])(?:\\[,:; ]|~|\\thinspace )\s?(?=[0-9]{3}(?![0-9]))", ""),
+        (r"(?<!\\)\\[,:;> ]|~", " "),
+        (r"\\(?:mathrm|mathbf|mathit|mbox|textbf|textit|textrm|operatorname|hbox)\s*(?=\{)", r"\\text"),
+        (r"\\text\s*\{([^{}]*)\}", lambda m: f" \\text{{{m[1].strip()}}} "),
+        # The range of a variable is no part of an answer, but a second answer behind it would be.
+        (r",? ?(?:\\text\{,? ?)?\bfor (?:all|any|every|some)\b(?:(?!\b(?:and|or)\b).)*$", ""),
+        (r"\\overline\s*\{?([0-9]+)\}?", r"\\overline{\1}"),
+        (r"\^\s*\{?\s*(?:\\circ|\\degree|°)(?![a-zA-Z])\s*\}?", "°"),
+        (r"\^\s*\{?\s*\\prime(?![a-zA-Z])\s*\}?", "'"),
+        (r"<=", "≤"), (r">=", "≥"), (r"!=", "≠"), (r"\*\*", "^"), (r"\.\.\.", "…"),
+        (r"(?<![0-9])([0-9]{1,3})((?: [0-9]{3})+)(?![0-9]| ?/)", lambda m: m[0].replace(" ", "")),
+    )
+]  # fmt: skip
+_TOKEN = re.compile(
+    r"""\s+
+    |(?P<repeating>[0-9]*\.[0-9]*\\overline\{[0-9]+\})
+    |(?P<thousands>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?)
+    |(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)
+    |\\text\{(?P<text>[^{}]*)\}
+    |\\begin\s*\{(?P<begin>[a-z]*matrix)\} |\\end\s*\{(?P<end>[a-z]*matrix)\}
+    |\\(?P<command>[a-zA-Z]+) |(?P<word>[a-zA-Z]+'*)
+    |(?P<sign>\\\\|\\[{}]|[-+*/^_=<>(){}\[\],;:|!%&'°≤≥≠∈∪±∓≈…∞∅])
+    |(?P<bad>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_SHORT_WORDS = frozenset(  # Words of two or three letters that are not products of variables.
+    {
+        "cm", "mm", "km", "kg", "mg", "ft", "yd", "mi", "in", "hr", "min", "sec", "lb", "oz", "ml", "mph", "am", "pm",
+        "Hz", "dm", "is", "it", "of", "to", "as", "by", "if", "no", "we", "so", "at", "be", "an", "do",
+    }
+)  # fmt: skip
+_LABEL = re.compile(r"[^0-9]*\^?[0-9]?")  # "square units", "cm^2"
+_HEDGE = re.compile(r"\b(?:or|and|not|but|maybe|perhaps|either)\b")
+_WORDS = {"pi": "symbol", "infinity": "∞", "inf": "∞", "and": "and", "or": "or", "percent": "%", "pct": "%",
+          "percentage": "%", "degrees": "°", "degree": "°"}  # fmt: skip
+_FUNCTION_LETTERS = frozenset({*"fghFGHPQW", "Phi"})
+_CONJUNCTION = re.compile(r",?\s*(and|or)\s*,?", re.IGNORECASE)
+
+
+class Token(NamedTuple):
+    kind: str  # number, symbol, text, function, or the sign itself
+    value: str
+
+
+def normalize(text: str) -> str:
+    """One spelling for what has several: spacing, sizes, unicode signs, text commands."""
+    if len(text) > MAX_CHARACTERS:
+        raise TooLarge(f"an answer of {len(text)} characters; at most {MAX_CHARACTERS} are read")
+    if not text.isascii():
+        text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPTS) + "}", text)
+        text = re.sub("[₀₁₂₃₄₅₆₇₈₉]+", lambda m: "_{" + m[0].translate(_SUBSCRIPTS) + "}", text)
+        text = unicodedata.normalize("NFKC", text.translate(_UNICODE))
+    for pattern, to in _REWRITES:
+        text = pattern.sub(to, text)
+    return text.strip().strip("*").rstrip(" .,;:").strip()
+
+
+def tokenize(text: str, *, thousands: bool = True) -> list[Token]:
+    """Tokens of a normalized text. `thousands`: whether "1,234" is one number, or two."""
+    tokens: list[Token] = []
+    for match in _TOKEN.finditer(text):
+        kind, value = match.lastgroup, match[match.lastgroup] if match.lastgroup else ""
+        if kind == "bad":
+            raise Unreadable(f"the sign {value!r}")
+        if kind == "thousands":
+            parts = [value.replace(",", "")] if thousands else value.replace(",", " , ").split()
+            tokens += [Token("," if part == "," else "number", part) for part in parts]
+        elif kind == "repeating":
+            tokens.append(Token("repeating", value))
+        elif kind == "number":
+            tokens.append(Token("number", value))
+        elif kind == "text":
+            tokens += _words(value, inside_text=True)
+        elif kind in ("begin", "end"):
+            tokens.append(Token(kind, value))
+        elif kind == "command":
+            tokens.append(_command(value))
+        elif kind == "word":
+            tokens += _words(value, inside_text=False)
+        elif kind == "sign":
+            tokens.append(Token(value, value))
+        if len(tokens) > MAX_TOKENS:
+            raise TooLarge(f"more than {MAX_TOKENS} tokens")
+    return tokens
+
+
+def _command(name: str) -> Token:
+    name = _ALIASES.get(name, name)
+    if name in FUNCTIONS:
+        return Token("function", name)
+    if name in _SYMBOLS:
+        return Token("symbol", name)
+    if name in ("frac", "binom", "lfloor", "rfloor", "lceil", "rceil", "boxed") or not name.isalpha():
+        return Token(name, name)
+    return Token("unknown", "\\" + name)  # Fine in a subscript, e.g. I_{\max}.
+
+
+def _words(text: str, *, inside_text: bool) -> list[Token]:
+    if not text:
+        return []
+    if conjunction := _CONJUNCTION.fullmatch(text):
+        return [Token(conjunction[1].lower(), ",")]
+    known = _WORDS.get(text.lower())
+    if known is not None:
+        return [Token(known, text.lower())]
+    bare = text.rstrip("'").removeprefix("(").removesuffix(")") if len(text) == 3 else text.rstrip("'")
+    name = _ALIASES.get(text, text)
+    if name in FUNCTIONS:
+        return [Token("function", name)]
+    if re.fullmatch(r"[-+]?[0-9]+(?:\.[0-9]+)?", text):
+        return tokenize(text)
+    if len(bare) == 1 and bare.isalpha():
+        return [Token("symbol", text.strip("()"))]
+    if inside_text or bare in _SHORT_WORDS:
+        return [Token("text", text)]
+    if bare.isupper() or bare in _SYMBOLS:
+        return [Token("symbol", text)]
+    return [Token("symbol", letter) for letter in text] if len(text) == 2 else [Token("text", text)]
+
+
+def parse(text: str, *, thousands: bool = True) -> Node:
+    """The tree of a normalized text.
+
+    Raises:
+      Unreadable: the text is not of the grammar.
+      TooLarge: a bound was reached.
+    """
+    reader = _Reader(tokenize(text, thousands=thousands))
+    tree = reader.listed()
+    if reader.tokens:
+        raise Unreadable(f"{reader.tokens[-1].value!r} in an odd place")
+    return tree
+
+
+def number(text: str) -> Node:
+    """A number as it is written. Significant digits: those from the first that is not zero."""
+    if len(text) > MAX_DIGITS:
+        raise TooLarge(f"a number of {len(text)} digits; at most {MAX_DIGITS} are read")
+    places = len(text.partition(".")[2])
+    return Node("number", (Fraction(text), places, len(text.replace(".", "").lstrip("0"))))
+
+
+def negate(node: Node) -> Node:
+    """-node, with the sign inside numbers and marks, so that -5 % is a percentage."""
+    if node.op == "number":
+        return Node("number", (-node.args[0], *node.args[1:]))
+    if node.op == "mark":
+        return Node("mark", (negate(node.args[0]), node.args[1]))
+    return Node("negative", (node,))
+
+
+class _Reader:
+    """Recursive descent over tokens, which are kept in reverse: the next is the last."""
+
+    def __init__(self, tokens: list[Token]):
+        self.tokens = tokens[::-1]
+        self.depth = 0
+        self.bars = 0  # Open "|": the next one closes.
+
+    def peek(self, ahead: int = 1) -> str:
+        return self.tokens[-ahead].kind if len(self.tokens) >= ahead else ""
+
+    def take(self) -> Token:
+        if not self.tokens:
+            raise Unreadable("the expression ends too early")
+        return self.tokens.pop()
+
+    def accept(self, *kinds: str) -> str:
+        return self.take().kind if self.peek() in kinds else ""
+
+    def expect(self, *kinds: str) -> str:
+        token = self.take()
+        if token.kind not in kinds:
+            raise Unreadable(f"expected {' or '.join(kinds)}, found {token.value!r}")
+        return token.kind
+
+    def listed(self) -> Node:
+        """a, b and c"""
+        items, separators = [self.relation()], set()
+        while separator := self.accept(",", ";", "and", "or"):
+            while more := self.accept(",", ";", "and", "or"):
+                separator = more  # "1, 2, and 3"
+            separators.add(separator)
+            items.append(self.relation())
+        if len(items) == 1:
+            return items[0]
+        return Node("or" if separators == {"or"} else "list", tuple(items))
+
+    def relation(self) -> Node:
+        """a < b = c. What follows "≈" is only an illustration of what stands before."""
+        self.deeper()
+        sides, operators = [self.union()], []
+        while operator := self.accept(*RELATIONS, "≈"):
+            side = self.union()
+            if operator != "≈" or sides[0].op == "symbol":
+                operators.append("=" if operator == "≈" else operator)
+                sides.append(side)
+        self.depth -= 1
+        return Node("relation", (tuple(operators), *sides)) if operators else sides[0]
+
+    def union(self) -> Node:
+        items = [self.ratio()]
+        while self.accept("∪"):
+            items.append(self.ratio())
+        return Node("∪", tuple(items)) if len(items) > 1 else items[0]
+
+    def ratio(self) -> Node:
+        """a : b is a/b; of more than two, each is taken relative to the first."""
+        items = [self.sum()]
+        while self.accept(":"):
+            items.append(self.sum())
+        if len(items) == 1:
+            return items[0]
+        if len(items) == 2:
+            return Node("*", (items[0], Node("inverse", (items[1],))))
+        first = Node("inverse", (items[0],))
+        return Node("group", (":", ":", *(Node("*", (item, first)) for item in items[1:])))
+
+    def sum(self) -> Node:
+        terms = []
+        while True:
+            sign = self.accept("+", "-", "±", "∓")
+            if terms and not sign:
+                return Node("+", tuple(terms)) if len(terms) > 1 else terms[0]
+            term = self.product()
+            terms.append(negate(term) if sign == "-" else Node(sign, (term,)) if sign in ("±", "∓") else term)
+
+    def product(self) -> Node:
+        factors = [self.power()]
+        while True:
+            operator = self.accept("*", "/")
+            if operator:
+                negative = False
+                while sign := self.accept("+", "-"):
+                    negative ^= sign == "-"
+                factor = negate(self.power()) if negative else self.power()
+                factors.append(Node("inverse", (factor,)) if operator == "/" else factor)
+            elif self.peek() == "text" and not any(factor.op == "text" for factor in factors):
+                words = []
+                while self.peek() == "text":
+                    words.append(self.take().value)
+                if self.accept("^"):  # cm^2
+                    words.append("^" + str(self.exponent().args[0]))
+                label = " ".join(words).lower()
+                if not _LABEL.fullmatch(label) or _HEDGE.search(label):
+                    raise Unreadable(f"more than a unit behind the value: {label!r:.40}")
+                return Node("mark", (_product(factors), label))
+            elif self.starts_factor():
+                if self.mixed_number(factors):
+                    continue
+                if self.peek() in ("number", "repeating"):
+                    raise Unreadable("two numbers side by side")
+                factors.append(self.power())
+            else:
+                return _product(factors)
+
+    def mixed_number(self, factors: list[Node]) -> bool:
+        r"""1 1/2 and 1\frac{1}{2} are sums, not products."""
+        whole = factors[-1]
+        if len(factors) > 1 or whole.op != "number" or whole.args[1]:
+            return False
+        if self.peek() == "number" and self.peek(2) == "/" and self.peek(3) == "number":
+            top = number(self.take().value)
+            self.take()
+            bottom = number(self.take().value)
+        elif self.peek() == "frac":
+            fraction = self.power()
+            if fraction.op != "*" or any(part.op != "number" for part in (fraction.args[0], fraction.args[1].args[0])):
+                factors.append(fraction)
+                return True
+            top, bottom = fraction.args[0], fraction.args[1].args[0]
+        else:
+            return False
+        if not 0 <= top.args[0] < bottom.args[0]:
+            raise Unreadable("a mixed number whose fraction is not below one")
+        factors[-1] = Node("+", (whole, Node("*", (top, Node("inverse", (bottom,))))))
+        return True
+
+    def starts_factor(self) -> bool:
+        kinds = ("number", "repeating", "symbol", "function", "(", "[", "{", "\\{", "frac", "binom", "lfloor", "lceil")
+        return self.peek() in (*kinds, "∞", "…", "begin", "boxed", "text") or (self.peek() == "|" and not self.bars)
+
+    def power(self) -> Node:
+        self.deeper()
+        base = self.postfix(self.atom())
+        if self.accept("^"):
+            if self.peek() == "text":  # 12^{th}
+                base = Node("mark", (base, self.take().value))
+            else:
+                exponent = self.exponent()
+                ordinal = exponent.op == "text"
+                base = Node("mark", (base, exponent.args[0])) if ordinal else Node("^", (base, exponent))
+                base = self.postfix(base)
+        self.depth -= 1
+        return base
+
+    def exponent(self) -> Node:
+        negative = self.accept("-", "+") == "-"
+        if self.peek() == "number":
+            exponent = number(self.take().value)
+        elif self.peek() == "{":
+            exponent = self.argument()
+        else:
+            exponent = self.atom()
+        if self.accept("^"):  # Powers bind to the right.
+            self.deeper()
+            exponent = Node("^", (exponent, self.exponent()))
+            self.depth -= 1
+        return negate(exponent) if negative else exponent
+
+    def postfix(self, node: Node) -> Node:
+        for _ in range(4):
+            if self.accept("!"):
+                node = Node("function", ("factorial", node))
+            elif mark := self.accept("%", "°"):
+                node = Node("mark", (node, mark))
+            else:
+                return node
+        raise TooLarge("more than three postfix signs in a row")
+
+    def atom(self) -> Node:
+        kind, value = self.take()
+        if kind == "number":
+            if self.accept("_"):
+                return Node("mark", (number(value), "base " + self.subscript()))
+            return number(value)
+        if kind == "repeating":
+            return _repeating(value)
+        if kind == "symbol":
+            return self.symbol(value)
+        if kind == "text":
+            words = [value]
+            while self.peek() == "text":
+                words.append(self.take().value)
+            return Node("text", (" ".join(words).lower(),))
+        if kind == "function":
+            return self.function(value)
+        if kind == "frac":
+            top = self.argument()
+            return Node("*", (top, Node("inverse", (self.argument(),))))
+        if kind == "binom":
+            return Node("function", ("binomial", self.argument(), self.argument()))
+        if kind == "boxed":
+            return self.argument()
+        if kind in ("∞", "…"):
+            return Node("symbol", (kind,))
+        if kind == "∅":
+            return Node("set", ())
+        if kind == "begin":
+            return self.matrix()
+        if kind in ("lfloor", "lceil"):
+            inside = self.relation()
+            self.expect("r" + kind[1:])
+            return Node("function", ("floor" if kind == "lfloor" else "ceil", inside))
+        if kind == "|":
+            self.bars += 1
+            inside = self.relation()
+            self.bars -= 1
+            self.expect("|")
+            return Node("function", ("abs", inside))
+        if kind == "-":
+            self.deeper()
+            inside = negate(self.atom())
+            self.depth -= 1
+            return inside
+        return self.bracket(kind, value)
+
+    def bracket(self, kind: str, value: str) -> Node:
+        bars, self.bars = self.bars, 0
+        if kind == "\\{":
+            inside = Node("set", ()) if self.peek() == "\\}" else self.listed()
+            self.expect("\\}")
+            node = inside if inside.op == "set" else Node("set", inside.args if inside.op == "list" else (inside,))
+        elif kind == "{":
+            inside = self.listed()
+            self.expect("}")
+            node = Node("set", inside.args) if inside.op == "list" else inside
+        elif kind in ("(", "["):
+            inside = self.listed()
+            close = self.expect(")", "]")
+            several = inside.op in ("list", "or")
+            if not several and (kind, close) not in (("(", ")"), ("[", "]")):
+                raise Unreadable("brackets that do not match")
+            node = Node("group", (kind, close, *inside.args)) if several else inside
+        else:
+            raise Unreadable(f"{value!r} in an odd place")
+        self.bars = bars
+        return node
+
+    def symbol(self, name: str) -> Node:
+        if self.accept("_"):
+            name += "_" + self.subscript()
+        while self.accept("'"):
+            name += "'"
+        if self.peek() == "(" and (
+            name in ("f", "g", "h", "F", "G", "H", "P", "Q", "W", "Phi") or self.is_named_left()
+        ):
+            arguments = self.bracket(self.take().kind, "(")
+            items = arguments.args[2:] if arguments.op == "group" else (arguments,)
+            return Node("call", (name, *items))
+        return Node("symbol", (name,))
+
+    def is_named_left(self) -> bool:
+        """Whether "(x, y) =" follows: the left side of a definition such as u(x, y) = ..."""
+        ahead = 2
+        while self.peek(ahead) in ("symbol", ","):
+            ahead += 1
+        return ahead > 2 and self.peek(ahead) == ")" and self.peek(ahead + 1) == "="
+
+    def subscript(self) -> str:
+        if not self.accept("{"):
+            return self.take().value
+        parts = []
+        while self.peek() != "}":
+            token = self.take()
+            if token.kind == "{":
+                raise Unreadable("a subscript with braces inside")
+            parts.append(token.value)
+        self.take()
+        return "".join(parts)
+
+    def argument(self) -> Node:
+        r"""What a command applies to: a group, or the next single sign (\frac12)."""
+        self.deeper()
+        if self.accept("{"):
+            bars, self.bars = self.bars, 0
+            node = self.listed()
+            self.expect("}")
+            self.bars = bars
+        elif self.peek() == "number":
+            digits = self.take().value
+            if len(digits) > 1:
+                self.tokens.append(Token("number", digits[1:]))
+            node = number(digits[0])
+        else:
+            node = self.atom()
+        self.depth -= 1
+        return node
+
+    def function(self, name: str) -> Node:
+        exponent = base = None
+        if name == "sqrt" and self.accept("["):
+            base = self.sum()
+            self.expect("]")
+        for _ in range(2):
+            if name != "sqrt" and self.accept("^"):
+                exponent = self.argument()
+            elif name != "sqrt" and self.accept("_"):
+                base = self.argument()
+        if name == "sqrt":
+            inside = self.argument()
+        elif self.peek() in ("(", "{", "["):
+            inside = self.atom()
+        else:  # sin 2x: the simple factors that follow
+            factors = [self.power()]
+            while self.peek() in ("symbol", "frac"):
+                factors.append(self.power())
+            inside = _product(factors)
+        if exponent == negate(number("1")):
+            return Node("function", ("arc" + name, inside))
+        if name == "sqrt":
+            node = Node("function", ("root", inside, base or number("2")))
+        elif base is not None:
+            below = Node("inverse", (Node("function", ("ln", base)),))
+            node = Node("*", (Node("function", ("ln", inside)), below))
+        else:
+            node = Node("function", (name, inside))
+        return node if exponent is None else Node("^", (node, exponent))
+
+    def matrix(self) -> Node:
+        rows: list[list[Node]] = [[]]
+        while True:
+            rows[-1].append(self.relation())
+            separator = self.expect("&", "\\\\", "end")
+            if separator == "\\\\" and self.peek() == "end":
+                separator = self.take().kind
+            if separator == "end":
+                return Node("matrix", tuple(Node("group", ("[", "]", *row)) for row in rows))
+            if separator == "\\\\":
+                rows.append([])
+
+    def deeper(self) -> None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise TooLarge(f"an expression nested deeper than {MAX_DEPTH}")
+
+
+def _product(factors: list[Node]) -> Node:
+    return Node("*", tuple(factors)) if len(factors) > 1 else factors[0]
+
+
+def _repeating(text: str) -> Node:
+    r"""0.1\overline{6} is 15/90."""
+    if len(text) > 200:
+        raise TooLarge("a repeating decimal of more than 200 signs")
+    start, block = text[:-1].split("\\overline{")
+    whole, _, places = start.partition(".")
+    shift, period = 10 ** len(places), 10 ** len(block) - 1
+    value = Fraction(int((whole + places) or 0) * period + int(block), shift * period)
+    return Node("number", (value, 0, 0))

@@ -1,0 +1,109 @@
+"""Finds the final answer that a completion commits to, and nothing less than that.
+
+A policy trains toward whatever is accepted here, so only an explicit commitment counts: the last closed
+`\\boxed{}`, else the last line `#### x`, else the last explicit phrase ("the final answer is x"). The last
+number of a chain of thought is not an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+WINDOW = 20_000  # Characters at the end of a completion that are read. An answer comes last.
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACES = re.compile(r"\\.|[{}]", re.DOTALL)  # An escaped brace is no brace.
+_HASHES = re.compile(r"####[ \t]*:?[ \t]*([^\n]*)")
+_PHRASE = re.compile(
+    r"(?:\b(?:the|my|our)[ \t]+(?:final[ \t]+)?answer|\bfinal[ \t]+answer|^[ \t>*_]*answer)\b[*_]*"
+    r"[ \t]*(?:(?:is|are)\b[ \t]*:?|:)[*_]*[ \t]*(?P<rest>[^\n]*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SENTENCE_END = re.compile(r"\.(?=\s|$)|<\|")  # Not the point of 3.5. A "!" may be a factorial.
+_SEPARATOR = re.compile(r"[\s$]*(?:,|;|(?:\\text\s*\{)?\s*\b(?:and|or)\b\s*\}?|\\quad)[\s$]*|\\\)\s*(?:and|,)\s*\\\(")
+
+
+class Box(NamedTuple):
+    start: int
+    end: int
+    content: str
+
+
+def after_thinking(text: str) -> str | None:
+    """What follows the policy's thinking; None where the thinking never ended."""
+    head, closed, tail = text.rpartition("</think>")
+    if "<think>" in tail:
+        return None
+    return tail if closed else head or text
+
+
+def boxes(text: str) -> list[Box] | None:
+    r"""Every `\boxed{...}`, in order; None where one is unclosed or holds another."""
+    found, position = [], 0
+    while opening := _BOX.search(text, position):
+        depth, start, position = 1, opening.end(), opening.end()
+        while depth:
+            brace = _BRACES.search(text, position)
+            if brace is None:
+                return None
+            depth += {"{": 1, "}": -1}.get(brace.group(), 0)
+            position = brace.end()
+        content = text[start : position - 1]
+        if _BOX.search(content):
+            return None
+        found.append(Box(opening.start(), position, content.strip()))
+    return found
+
+
+def final_answer(text: str) -> str | None:
+    r"""The answer that a completion commits to, or None.
+
+    Neighboring boxes joined by a comma, "and" or "or" are one list of answers; otherwise the last box counts,
+    unless a "final answer" is stated after it. An unclosed or nested box is no answer, whatever stands beside it.
+    """
+    answer = after_thinking(text[-WINDOW:])
+    if answer is None:
+        return None
+    found = boxes(answer)
+    if found is None:
+        return None
+    phrases = list(_PHRASE.finditer(answer))
+    if found and not any(p.start() > found[-1].end and "final" in p[0].lower() for p in phrases[-1:]):
+        listed = [found[-1]]
+        for box in reversed(found[:-1]):
+            if not _SEPARATOR.fullmatch(answer[box.end : listed[0].start]):
+                break
+            listed.insert(0, box)
+        return ", ".join(box.content for box in listed) or None
+    if hashes := _HASHES.findall(answer):
+        return hashes[-1].strip() or None
+    return _stated(phrases[-1]["rest"]) or None if phrases else None
+
+
+def _stated(rest: str) -> str:
+    """The answer at the start of what follows "the answer is": up to the end of the sentence."""
+    while nested := _PHRASE.match(rest):  # "Answer: the final answer is 4"
+        rest = nested["rest"]
+    end = _SENTENCE_END.search(rest)
+    sentence = rest[: end.start()] if end else rest
+    return sentence.rpartition(" is ")[2].strip(" \t*_")  # "Final answer: the volume is 120"
+
+
+def gold_answer(answer: object) -> str | None:
+    r"""The text of a problem's own answer: bare, `$...$`, `\boxed{}`, or a text that ends in `#### n`.
+
+    Numbers are written out; None where there is no text to read (a list, a mapping, true, nothing).
+    """
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+        return None
+    if isinstance(answer, float):
+        return f"{answer:.20f}".rstrip("0").rstrip(".") if "e" in repr(answer) else repr(answer)
+    if isinstance(answer, int):
+        # Python refuses to write integers beyond 4300 digits, and no answer is so long.
+        return str(answer) if abs(answer) < 10**4000 else None
+    if found := boxes(answer):
+        return ", ".join(box.content for box in found)
+    if found := _HASHES.findall(answer):
+        return found[-1].strip() or None
+    return answer.strip() or None

@@ -1,0 +1,359 @@
+"""Decides whether a completion's final answer is mathematically the problem's answer.
+
+    completion -> final answer -> tree -> compared with the gold's tree, directed by what the gold is
+
+No text of a completion is ever executed, and deterministic bounds on size and work make every verdict quick and
+independent of the machine's load.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from typing import Any
+
+from verifiers.evaluation import Inexact, Numeric, Rational, Residue, Undefined, evaluate
+from verifiers.expressions import Node, TooLarge, Unreadable, normalize, parse
+from verifiers.extraction import final_answer, gold_answer
+from verifiers.types import Outcome, Problem, Verdict
+
+_FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠"}
+_INFINITY = Node("symbol", ("∞",))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MathOptions:
+    """How answers are compared.
+
+    Attributes:
+      significant_digits: a decimal that is the correct rounding of an exact value is that value if it has at
+        least so many significant digits: with 6, 0.333333 is 1/3 and 0.33 is not. Integers are exact always.
+      work: evaluations of an operation that one verdict may cost; beyond, the outcome is `limit`.
+    """
+
+    significant_digits: int = 6
+    work: int = 20_000
+
+
+def math(problem: Problem, completion: str, *, options: MathOptions | None = None) -> Verdict:
+    r"""Correct iff the completion commits to a final answer that equals the problem's.
+
+    Strict: the answer stands in the last closed `\boxed{}`, else after the last `####`, else after an explicit
+    phrase ("the final answer is"). A list of several answers to a question with one is wrong, as is 41 = 42.
+
+    Args:
+      problem: `answer` is bare, `$...$`, `\boxed{}`, or a text that ends in `#### n`.
+      completion: what the policy wrote.
+      options: how answers are compared.
+
+    Returns:
+      Outcome `unparsed` where no answer was found or read, `limit` where it is beyond the bounds of size and
+      work, `error` where the problem's own answer does not parse.
+    """
+    answer = final_answer(completion)
+    if answer is None:
+        # The gold is read all the same: its fault must not hide behind a policy that never answers.
+        gold = equivalent(_text(problem), "0", options=options)
+        return gold if gold.outcome is Outcome.ERROR else Verdict(0, Outcome.UNPARSED, reason="no final answer")
+    return equivalent(_text(problem), answer, options=options)
+
+
+def _text(problem: Problem) -> str:
+    return gold_answer(problem.answer) or ""
+
+
+def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) -> Verdict:
+    r"""Whether two answers are the same: bare, `$...$`, `\boxed{}`, or a text that ends in `#### n`."""
+    try:
+        golds = _readings(gold)
+    except (Unreadable, TooLarge) as error:
+        return Verdict(0, Outcome.ERROR, reason=f"the problem's answer {gold!r:.60} cannot be read: {error}")
+    said = (gold_answer(answer) or "")[:200]
+    comparison = _Comparison(options or MathOptions())
+    try:
+        answers = _readings(answer)
+        equal = any(comparison.same(g, a) for g in golds for a in answers)
+    except Unreadable as error:
+        return Verdict(0, Outcome.UNPARSED, said, f"the answer cannot be read: {error}")
+    except TooLarge as error:
+        return Verdict(0, Outcome.LIMIT, said, f"the answer is beyond the bounds: {error}")
+    if equal:
+        return Verdict(1, Outcome.CORRECT, said, "equivalent")
+    return Verdict(0, Outcome.INCORRECT, said, f"expected {gold!r:.60}, got {said!r:.60}")
+
+
+def _readings(text: str) -> list[Node]:
+    """The trees that a text may mean: 1,234 is a number, or a list of two."""
+    inner = gold_answer(text)
+    if inner is None:
+        raise Unreadable("it is empty")
+    clean = normalize(inner)
+    if not clean:
+        raise Unreadable("it is empty")
+    trees = []
+    for thousands in (True, False):
+        tree = _solved(parse(clean, thousands=thousands))
+        if tree not in trees:
+            trees.append(tree)
+    return trees
+
+
+def _solved(node: Node) -> Node:
+    """x < 3 and x ∈ (-∞, 3) are written as that interval, everywhere in `node`."""
+    if node.op in ("list", "or"):
+        items = tuple(_solved(item) for item in node.args)
+        if node.op == "or" and all(
+            item.op in ("group", "∪") and item != old for item, old in zip(items, node.args, strict=True)
+        ):
+            return Node("∪", items)
+        return Node("list", items)
+    if node.op != "relation":
+        return node
+    operators, *sides = node.args
+    if operators == ("∈",) and _is_name(sides[0]):
+        return sides[1]
+    if len(operators) == 1 and operators[0] in "<>≤≥" and _is_constant(sides[0]) and sides[1].op == "symbol":
+        operators, sides = (_FLIPPED[operators[0]],), sides[::-1]
+    if len(operators) == 1 and operators[0] in "<>≤≥" and sides[0].op == "symbol" and _is_constant(sides[1]):
+        if operators[0] in "<≤":
+            return Node("group", ("(", ")" if operators[0] == "<" else "]", Node("negative", (_INFINITY,)), sides[1]))
+        return Node("group", ("(" if operators[0] == ">" else "[", ")", sides[1], _INFINITY))
+    if len(operators) == 2 and sides[1].op == "symbol" and _is_constant(sides[0]) and _is_constant(sides[2]):
+        if set(operators) <= {">", "≥"}:
+            operators, sides = tuple(_FLIPPED[operator] for operator in operators[::-1]), sides[::-1]
+        if set(operators) <= {"<", "≤"}:
+            brackets = ("(" if operators[0] == "<" else "[", ")" if operators[1] == "<" else "]")
+            return Node("group", (*brackets, sides[0], sides[2]))
+    return node
+
+
+def _is_constant(node: Node) -> bool:
+    constants = ("pi", "e", "∞")
+    return (
+        node.op != "symbol" or node.args[0] in constants
+        if node.op in ("symbol", "call")
+        else all(_is_constant(arg) for arg in node.args if isinstance(arg, Node))
+    )
+
+
+def _is_name(node: Node) -> bool:
+    """Whether `node` can only be a name for a value: x, f(x), (x, y), "the area"."""
+    if node.op == "group":
+        return all(item.op == "symbol" for item in node.args[2:])
+    return node.op in ("symbol", "call", "text") and node != Node("symbol", ("i",)) and node.args[0] not in ("pi", "e")
+
+
+def _named(node: Node) -> tuple[Node | None, tuple[Node, ...]]:
+    """Splits x = 6 * 7 = 42 into its name and its values, which must all be the answer."""
+    if node.op != "relation" or set(node.args[0]) != {"="}:
+        return None, (node,)
+    sides = node.args[1:]
+    if _is_name(sides[0]):
+        return sides[0], sides[1:]
+    if _is_name(sides[-1]):
+        return sides[-1], sides[:-1]
+    return None, (node,)
+
+
+def _alternatives(node: Node) -> list[Node]:
+    """1 ± x is 1 + x and 1 - x. All signs of one expression change together."""
+    if not _has_sign(node):
+        return [node]
+    return [_replace(node, sign) for sign in ("±", "∓")]
+
+
+def _has_sign(node: Node) -> bool:
+    return node.op in ("±", "∓") or any(_has_sign(arg) for arg in node.args if isinstance(arg, Node))
+
+
+def _replace(node: Node, positive: str) -> Node:
+    args = tuple(_replace(arg, positive) if isinstance(arg, Node) else arg for arg in node.args)
+    if node.op in ("±", "∓"):
+        return args[0] if node.op == positive else Node("negative", args)
+    return Node(node.op, args)
+
+
+class _Comparison:
+    """Compares trees, directed by the gold, and counts the work."""
+
+    def __init__(self, options: MathOptions):
+        self.options = options
+        self.work = options.work
+
+    def same(self, gold: Node, answer: Node) -> bool:
+        self.spend(1)
+        if gold == answer:
+            return True
+        if gold.op in ("list", "set") or answer.op in ("list", "set") or _has_sign(gold) or _has_sign(answer):
+            return self.same_collection(gold, answer)
+        (gold_name, golds), (name, answers) = _named(gold), _named(answer)
+        curve = gold.op == "relation" and not (gold_name and _is_constant(golds[0]))  # y = 2x + 1, x + y = 3
+        if curve and answer.op == "relation" and self.same_relation(gold, answer):
+            return True
+        if gold_name or (name and gold.op != "relation"):
+            if gold_name and name and not self.same_name(gold_name, name):
+                return False
+            return all(self.same(golds[0], value) for value in answers)
+        if gold.op == "relation" or answer.op == "relation":
+            return self.same_relation(gold, answer)
+        if gold.op == "mark" or answer.op == "mark":
+            return self.same_marked(gold, answer)
+        gold, answer = _vector(gold, answer), _vector(answer, gold)
+        if gold.op in ("group", "matrix", "∪") or answer.op in ("group", "matrix", "∪"):
+            if gold.op != answer.op or len(gold.args) != len(answer.args):
+                return False
+            if gold.op == "∪":
+                return self.matched(list(gold.args), list(answer.args))
+            skip = 2 if gold.op == "group" else 0
+            pairs = zip(gold.args[skip:], answer.args[skip:], strict=True)
+            return gold.args[:skip] == answer.args[:skip] and all(self.same(g, a) for g, a in pairs)
+        return self.same_value(gold, answer)
+
+    def same_name(self, gold: Node, name: Node) -> bool:
+        return gold == name or "text" in (gold.op, name.op) or "group" in (gold.op, name.op)
+
+    def same_collection(self, gold: Node, answer: Node) -> bool:
+        """Lists and sets, in any order; named or grouped values of a list in the list's order."""
+        gold_name, golds = _named(gold)
+        name, answers = _named(answer)
+        if gold_name and name and not self.same_name(gold_name, name):
+            return False
+        gold, answer = golds[0], answers[0]
+        if len(answers) > 1:
+            return all(self.same(gold, value) for value in answers)
+        if answer.op == "group" and gold.op == "list":  # (x, y) = (1, 2) for 1, 2
+            answer = Node("list", answer.args[2:]) if answer.args[0] == "(" and answer.args[1] == ")" else answer
+            return answer.op == "list" and self.in_order(gold.args, answer.args)
+        left = [tree for item in _items(gold) for tree in _alternatives(item)]
+        right = [tree for item in _items(answer) for tree in _alternatives(item)]
+        names = [_named(item)[0] for item in right]
+        if len({_stem(name) for name in names if name}) == len(right) > 1 and not any(_named(item)[0] for item in left):
+            return self.in_order(left, right)
+        if gold.op in ("list", "set") and answer.op in ("list", "set"):
+            left, right = list(dict.fromkeys(left)), list(dict.fromkeys(right))  # Repetitions may be left out.
+        return self.matched(left, right)
+
+    def in_order(self, golds: Any, answers: Any) -> bool:
+        return len(golds) == len(answers) and all(self.same(g, a) for g, a in zip(golds, answers, strict=True))
+
+    def matched(self, golds: list[Node], answers: list[Node]) -> bool:
+        """Whether each has its own match on the other side, in any order."""
+        if len(golds) != len(answers):
+            return False
+        left = list(answers)
+        for gold in golds:
+            match = next((index for index, answer in enumerate(left) if self.same(gold, answer)), None)
+            if match is None:
+                return False
+            del left[match]
+        return True
+
+    def same_relation(self, gold: Node, answer: Node) -> bool:
+        if gold.op != "relation":
+            # A chain such as 6 * 7 = 42 states a value if it is true; an unsolved inequality states none.
+            return set(answer.args[0]) == {"="} and all(self.same(gold, side) for side in answer.args[1:])
+        if answer.op != "relation":
+            return False
+        for operators, *sides in (answer.args, (_flip(answer.args[0]), *answer.args[:0:-1])):
+            if tuple(operators) == gold.args[0] and self.in_order(gold.args[1:], sides):
+                return True
+        if len(gold.args) != 3 or len(answer.args) != 3:
+            return False
+        return self.same_up_to_factor(gold, answer)
+
+    def same_up_to_factor(self, gold: Node, answer: Node) -> bool:
+        """x + 2y = 3 and 2x + 4y = 6: the differences of the sides have a constant ratio."""
+        operator, ratios = answer.args[0][0], []
+        if operator not in _FLIPPED or gold.args[0][0] not in _FLIPPED:
+            return False
+        one, other = (Node("+", (side[0], Node("negative", (side[1],)))) for side in (gold.args[1:], answer.args[1:]))
+        try:
+            for round in range(3):
+                field = self.paid(Numeric(round), one, other)
+                ratios.append(field.multiply(evaluate(one, field), field.inverse(evaluate(other, field))))
+        except (Inexact, Undefined, ValueError, OverflowError, ZeroDivisionError):
+            return False
+        (negative, *_), imaginary = ratios[0]
+        if operator in "<>≤≥" and (imaginary != field.lib.fzero or field.magnitude(ratios[0]) < -300):
+            return False
+        expected = _FLIPPED[operator] if negative else operator
+        return gold.args[0][0] == expected and all(field.close(ratios[0], ratio) for ratio in ratios[1:])
+
+    def same_marked(self, gold: Node, answer: Node) -> bool:
+        """5 cm: a mark on one side only is accepted; two must agree. 50 % may be meant as 50 or as 0.5."""
+        if gold.op == answer.op:
+            (gold_value, gold_mark), (value, mark) = gold.args, answer.args
+            return gold_mark.rstrip("s.") == mark.rstrip("s.") and self.same(gold_value, value)
+        bare_gold = gold.args[0] if gold.op == "mark" else gold
+        bare = answer.args[0] if answer.op == "mark" else answer
+        label = gold.args[1] if gold.op == "mark" else answer.args[1]
+        return self.same(bare_gold, bare) or (label in ("%", "°") and self.same_value(gold, answer))
+
+    def same_value(self, gold: Node, answer: Node) -> bool:
+        """Whether two scalar expressions are equal, in the first arithmetic that has both."""
+        for fields in ((Rational,), (Residue(0), Residue(1)), (Numeric(0), Numeric(1), Numeric(2))):
+            try:
+                values = []
+                for field in fields:
+                    self.paid(field, gold, answer)
+                    values.append((evaluate(gold, field), evaluate(answer, field)))
+            except Inexact:
+                continue
+            except (Undefined, ValueError, OverflowError, ZeroDivisionError):
+                return False
+            if isinstance(fields[0], Numeric):
+                return all(fields[0].close(g, a) for g, a in values) or self.rounded(gold, answer)
+            return all(g == a for g, a in values) or (fields[0] is Rational and self.rounded(gold, answer))
+        return False
+
+    def rounded(self, gold: Node, answer: Node) -> bool:
+        """Whether one is a decimal that correctly rounds the other, which is no integer."""
+        for decimal, exact in ((answer, gold), (gold, answer)):
+            if decimal.op != "number" or (exact.op == "number" and exact.args[1]):
+                continue
+            value, places, significant = decimal.args
+            if not places or significant < self.options.significant_digits or not _is_constant(exact):
+                continue
+            field = Numeric(0)
+            found = evaluate(exact, self.paid(field, exact))
+            shifted = field.add(field.multiply(found, field.number(Fraction(10**places))), field.number(Fraction(1, 2)))
+            if shifted[1] == field.lib.fzero and field.magnitude(shifted) < 300:
+                whole = evaluate(exact, field)[0]
+                is_integer = field.lib.mpf_floor(whole, 400, "n") == whole
+                rounds = field.lib.to_int(field.lib.mpf_floor(shifted[0], 400, "n"))
+                if rounds == value * 10**places and not is_integer:
+                    return True
+        return False
+
+    def paid(self, field: Any, *nodes: Node) -> Any:
+        self.spend(sum(_size(node) for node in nodes) * (4 if isinstance(field, Numeric) else 1))
+        return field
+
+    def spend(self, amount: int) -> None:
+        self.work -= amount
+        if self.work < 0:
+            raise TooLarge(f"more than {self.options.work} steps of work")
+
+
+def _size(node: Node) -> int:
+    return 1 + sum(_size(arg) for arg in node.args if isinstance(arg, Node))
+
+
+def _items(node: Node) -> tuple[Node, ...]:
+    return node.args if node.op in ("list", "set") else (node,)
+
+
+def _stem(name: Node) -> object:
+    """x of x_1."""
+    return name.args[0].partition("_")[0] if name.op == "symbol" else name
+
+
+def _flip(operators: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_FLIPPED.get(operator, operator) for operator in operators[::-1])
+
+
+def _vector(node: Node, other: Node) -> Node:
+    """A matrix of one column, next to a tuple, is that tuple."""
+    if node.op == "matrix" and other.op == "group" and all(len(row.args) == 3 for row in node.args):
+        return Node("group", ("(", ")", *(row.args[2] for row in node.args)))
+    return node
