@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
+import safetensors
 from safetensors.numpy import save_file
 
 from policy.layout import HUGGING_FACE, Layout, layout
@@ -54,9 +55,10 @@ def export(
         for file in (temporary, temporary / "model.safetensors"):  # Made private; others may read the rest.
             file.chmod((temporary / "config.json").stat().st_mode | (0o111 if file.is_dir() else 0))
         os.replace(temporary, directory)
-    except BaseException:  # Nothing half-written stays, not even after Ctrl-C.
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    except safetensors.SafetensorError as error:  # A full disk, for one.
+        raise OSError(f"{directory}: the weights could not be written: {error}.") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # Gone by now, unless something failed.
     return directory
 
 

@@ -20,8 +20,8 @@ ODD = [
     "naïve café", "e\u0301 é", "straße", "Ελληνικά", "русский", "日本語テキスト", "한국어", "עברית", "العربية", "हिन्दी",
     "😀", "👩‍👩‍👧‍👦", "🇩🇪", "\U0010ffff", "don't can't I'll we've", "DON'T", "snake_case camelCase",
     "<|im_end|>", "<|im_start|>user\nhi<|im_end|>\n", " <|endoftext|> ", "<|im_end", "<|IM_END|>",
-    "a<repo_name>b<file_sep>", "<|im_end|><|im_end|>", "```python\nprint(1)\n```", "{\"a\": [1, 2]}", "\\frac{1}{2}", "$x^2$",
-    "https://example.org/?q=1&r=2",
+    "a<repo_name>b<file_sep>", "<|im_end|><|im_end|>", "```python\nprint(1)\n```", "{\"a\": [1, 2]}", "\\frac{1}{2}",
+    "$x^2$", "https://example.org/?q=1&r=2",
 ]  # fmt: skip
 BYTES = as_pretrained(policy.ByteTokenizer())
 MESSAGES = [{"role": "user", "content": "hi"}]

@@ -1,0 +1,330 @@
+"""Models from files: directories and GGUF files that the tests write, and what must be refused."""
+
+import dataclasses
+import json
+import pickle
+
+import ml_dtypes
+import numpy as np
+import numpy_transformer
+import pytest
+from gguf_files import F16, F32
+from model_files import (
+    CONFIG,
+    TIED,
+    assert_equal,
+    described,
+    gguf_metadata,
+    gguf_tensors,
+    tensors,
+    write_directory,
+    write_gguf,
+)
+from real_model import smollm2_path
+from safetensors.numpy import save_file
+
+import policy
+from policy.transformer import parameter_shapes
+
+# Hugging Face directories.
+
+
+def test_a_directory_comes_in(tmp_path):
+    weights = tensors()
+    model = policy.pretrained(write_directory(tmp_path / "tiny", weights=weights))
+    assert (model.name, model.config, model.tokenizer.ends) == ("tiny", CONFIG, (1,))
+    params = model.load(0)
+    shapes = {module: {name: x.shape for name, x in leaves.items()} for module, leaves in params.items()}
+    assert shapes == parameter_shapes(CONFIG)
+    layer = "model.layers.1.self_attn."
+    qkv = np.concatenate([weights[f"{layer}{part}_proj.weight"] for part in "qkv"])
+    np.testing.assert_array_equal(params["layer_1/qkv"]["w"], qkv)
+    np.testing.assert_array_equal(params["layer_0/down"]["w"], weights["model.layers.0.mlp.down_proj.weight"])
+    np.testing.assert_array_equal(params["head"]["w"], weights["lm_head.weight"])
+    assert {x.dtype for leaves in params.values() for x in leaves.values()} == {np.dtype("float32")}
+
+
+def test_a_model_crosses_processes_without_its_weights(tmp_path):
+    model = policy.pretrained(write_directory(tmp_path / "tiny"))
+    sent = pickle.dumps(model)
+    assert len(sent) < 50_000
+    copy = pickle.loads(sent)
+    assert copy.config == model.config
+    assert_equal(copy.load(0), model.load(0))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_weights(tmp_path, dtype):
+    weights = {name: x.astype(dtype) for name, x in tensors().items()}
+    params = policy.pretrained(write_directory(tmp_path / "half", weights=weights)).load(0)
+    name = "model.layers.0.mlp.up_proj.weight"
+    np.testing.assert_array_equal(params["layer_0/up"]["w"], weights[name].astype(np.float32))
+    assert params["layer_0/up"]["w"].dtype == np.float32
+
+
+def test_shards(tmp_path):
+    weights = tensors()
+    whole = policy.pretrained(write_directory(tmp_path / "whole", weights=weights)).load(0)
+    path = write_directory(tmp_path / "shards", weights=weights)
+    (path / "model.safetensors").unlink()
+    names = {name: f"model-{1 + i % 2:05}-of-00002.safetensors" for i, name in enumerate(weights)}
+    for file in set(names.values()):
+        save_file({name: weights[name] for name in names if names[name] == file}, path / file)
+    index = path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    assert_equal(policy.pretrained(path).load(0), whole)
+    for wrong in ("../whole/model.safetensors", "model-00003-of-00003.safetensors", 3):
+        index.write_text(json.dumps({"weight_map": names | {"lm_head.weight": wrong}}))
+        with pytest.raises(ValueError, match="names the file"):
+            policy.pretrained(path)
+
+
+def test_tied_embedding_stored_twice_and_old_buffers(tmp_path):
+    weights = tensors(TIED)
+    extra = {"lm_head.weight": weights["model.embed_tokens.weight"]}
+    extra["model.layers.0.self_attn.rotary_emb.inv_freq"] = np.ones(3, np.float32)
+    model = policy.pretrained(write_directory(tmp_path / "tied", described(TIED), weights | extra))
+    assert model.config.tied_embedding
+    assert "head" not in model.load(0)
+
+
+def test_defaults_and_spellings_of_the_config(tmp_path):
+    # transformers 5 gathers rotary options; a missing key means what LlamaConfig means by it.
+    config = described(
+        rope_theta=..., rope_scaling=..., rope_parameters={"rope_type": "default", "rope_theta": 500.0},
+        torch_dtype=..., dtype="float32", rms_norm_eps=..., max_position_embeddings=...,
+    )  # fmt: skip
+    read = policy.pretrained(write_directory(tmp_path / "new", config)).config
+    assert read == dataclasses.replace(CONFIG, norm_epsilon=1e-6, context=2048)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architectures": ["Qwen2ForCausalLM"]}, "Qwen2ForCausalLM.* is not supported.*LlamaForCausalLM"),
+        ({"architectures": ...}, "architecture None is not supported"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "option rope_scaling = .*llama3"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "rope_parameters = .*yarn"),
+        ({"partial_rotary_factor": 0.5}, "option partial_rotary_factor = 0.5"),
+        ({"attention_bias": True}, "option attention_bias = true"),
+        ({"mlp_bias": True}, "option mlp_bias = true"),
+        ({"sliding_window": 4096}, "option sliding_window = 4096"),
+        ({"hidden_act": "gelu"}, 'option hidden_act = "gelu"'),
+        ({"quantization_config": {"bits": 4}}, "option quantization_config"),
+        ({"a_new_idea": 3}, "option a_new_idea = 3"),
+        ({"hidden_size": "8"}, "hidden_size is '8', expected an integer"),
+        ({"num_hidden_layers": ...}, "num_hidden_layers is None"),
+        ({"num_hidden_layers": 0}, "num_layers must be positive, got 0"),
+        ({"num_attention_heads": 0}, "num_heads must be positive"),
+        ({"num_key_value_heads": 3}, "multiple of num_kv_heads"),
+        ({"vocab_size": 100}, "258 tokens but the model's vocabulary has 100|another shape"),
+        ({"eos_token_id": ...}, "no end token"),
+        ({"eos_token_id": 999}, "end token 999 is outside"),
+    ],
+)  # fmt: skip
+def test_configs_that_are_refused(tmp_path, changes, message):
+    path = write_directory(tmp_path / "tiny", described(**changes))
+    with pytest.raises(ValueError, match=message) as caught:
+        policy.pretrained(path)
+    assert str(path) in str(caught.value)
+
+
+def test_tensors_that_do_not_fit_are_one_error_with_both_sides(tmp_path):
+    weights = tensors()
+    del weights["model.norm.weight"]
+    weights["model.layers.2.mlp.up_proj.weight"] = np.ones((12, 8), np.float32)
+    weights["model.layers.0.mlp.up_proj.weight"] = np.ones((8, 12), np.float32)
+    with pytest.raises(ValueError, match="do not fit") as caught:
+        policy.pretrained(write_directory(tmp_path / "tiny", weights=weights))
+    assert "model.norm.weight missing; model.layers.2.mlp.up_proj.weight not expected; " in str(caught.value)
+    assert "model.layers.0.mlp.up_proj.weight is [8, 12], expected [12, 8] of another shape" in str(caught.value)
+
+
+def _truncate(path):
+    file = path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+def _nan(path):
+    weights = tensors()
+    weights["model.norm.weight"][3] = np.nan
+    save_file(weights, path / "model.safetensors")
+
+
+def _integers(path):
+    save_file(tensors() | {"model.norm.weight": np.ones(8, np.int8)}, path / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: (path / "config.json").unlink(), r"config\.json is missing"),
+        (lambda path: (path / "config.json").write_text("{"), "not readable JSON"),
+        (lambda path: (path / "config.json").write_bytes(b"\xff"), "not readable JSON"),
+        (lambda path: (path / "config.json").write_text("[]"), "holds a list"),
+        (lambda path: (path / "tokenizer.json").unlink(), r"has no tokenizer\.json"),
+        (lambda path: (path / "tokenizer.json").write_text("{}"), "Model missing"),
+        (lambda path: (path / "model.safetensors").unlink(), r"has no model\.safetensors"),
+        (lambda path: (path / "model.safetensors").write_bytes(b"x"), "not a readable safetensors file"),
+        (lambda path: (path / "model.safetensors.index.json").write_text("{}"), "has no weight_map"),
+        (_truncate, "not a readable safetensors file"),
+        (_integers, "'model.norm.weight' is stored as I8; supported: F32, F16, BF16"),
+        (_nan, "'model.norm.weight' holds NaN"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_damaged_directories(tmp_path, damage, message):
+    path = write_directory(tmp_path / "tiny")
+    damage(path)
+    with pytest.raises(ValueError, match=message) as caught:
+        policy.pretrained(path).load(0)
+    assert str(path) in str(caught.value)
+
+
+def test_end_tokens_and_templates_of_a_directory(tmp_path):
+    path = write_directory(tmp_path / "tiny")
+    (path / "generation_config.json").write_text(json.dumps({"eos_token_id": [5, 7]}))
+    content = {
+        "eos_token": {"content": "<|end|>", "special": True}, "pad_token": "<|pad|>", "model_max_length": 10,
+        "chat_template": [{"name": "tools", "template": "no"}, {"name": "default", "template": "{{ eos_token }}a"}],
+    }  # fmt: skip
+    (path / "tokenizer_config.json").write_text(json.dumps(content))
+    tokenizer = policy.pretrained(path).tokenizer
+    assert (tokenizer.ends, tokenizer.pad) == ((1, 5, 7), 0)
+    assert tokenizer.chat([]) == [1, 99]
+    (path / "chat_template.jinja").write_text("b")
+    assert policy.pretrained(path).tokenizer.chat([]) == [100]
+
+
+def test_paths_that_lead_nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"hf download Qwen/Qwen2.5-0.5B --local-dir Qwen2.5-0.5B"):
+        policy.pretrained("Qwen/Qwen2.5-0.5B")
+    with pytest.raises(FileNotFoundError, match=r"no file or directory /nowhere/at/all\.gguf"):
+        policy.pretrained("/nowhere/at/all.gguf")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"neither a \.gguf file nor a Hugging Face directory"):
+        policy.pretrained("model.safetensors")
+
+
+# GGUF files.
+
+
+def test_a_gguf_file_equals_the_directory(tmp_path):
+    model = policy.pretrained(write_gguf(tmp_path / "tiny.gguf"))
+    directory = policy.pretrained(write_directory(tmp_path / "tiny"))
+    assert (model.name, model.config) == ("tiny.gguf", CONFIG)
+    assert_equal(model.load(0), directory.load(0))
+    assert (model.tokenizer.ends, model.tokenizer.pad, model.tokenizer.vocab_size) == ((1,), 0, 258)
+    assert model.tokenizer.encode("é 12") == policy.ByteTokenizer().encode("é 12")
+    assert_equal(pickle.loads(pickle.dumps(model)).load(0), directory.load(0))
+
+
+@pytest.mark.parametrize("fine", ["token_embd.weight", "output.weight"])
+def test_of_a_tied_matrix_stored_twice_the_finer_is_taken(tmp_path, fine):
+    named, coarse = gguf_tensors(TIED), {"token_embd.weight", "output.weight"} - {fine}
+    table = named["token_embd.weight"]
+    named[fine] = (table.shape, F32, table.tobytes())
+    named[coarse.pop()] = (table.shape, F16, (table * 1.01).astype(np.float16).tobytes())
+    model = policy.pretrained(write_gguf(tmp_path / "tied.gguf", gguf_metadata(TIED), named))
+    assert model.config.tied_embedding
+    np.testing.assert_array_equal(model.load(0)["embedding"]["w"], table)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"general__architecture": "qwen2"}, "architecture 'qwen2' is not supported"),
+        ({"llama__block_count": ...}, "llama.block_count is None"),
+        ({"llama__attention__head_count_kv": np.array([2, 1], np.int32)}, "llama.attention.head_count_kv is"),
+        ({"llama__attention__head_count": 3}, "multiple of num_kv_heads"),
+        ({"llama__rope__dimension_count": 4}, "rope.dimension_count = 4 with heads of 6 is not implemented"),
+        ({"llama__rope__scaling__type": "yarn"}, "llama.rope.scaling.type = yarn is not implemented"),
+        ({"llama__expert_count": 8}, "llama.expert_count = 8"),
+        ({"tokenizer__ggml__model": "llama"}, "tokenizer.ggml.model is 'llama'; supported: 'gpt2'"),
+        ({"tokenizer__ggml__pre": "deepseek-llm"}, "tokenizer.ggml.pre is 'deepseek-llm'; supported: gpt-2, smollm"),
+        ({"tokenizer__ggml__tokens": ...}, "tokenizer.ggml.tokens is missing"),
+        ({"tokenizer__ggml__tokens": ["a"] * 260}, "holds a token twice"),
+        ({"tokenizer__ggml__merges": "a b"}, "tokenizer.ggml.merges is missing or not a list"),
+        ({"tokenizer__ggml__merges": ["a"]}, "tokenizer"),
+        ({"tokenizer__ggml__token_type": np.ones(3, np.int32)}, "one number for each of the 260"),
+        ({"tokenizer__ggml__eos_token_id": 260}, "eos_token_id is 260, not one of the 260 tokens"),
+        ({"tokenizer__ggml__eos_token_id": ...}, "no end token"),
+        ({"tokenizer__chat_template": 3}, "chat_template is no text"),
+    ],
+)
+def test_gguf_metadata_that_is_refused(tmp_path, changes, message):
+    path = write_gguf(tmp_path / "tiny.gguf", gguf_metadata(**changes))
+    with pytest.raises(ValueError, match=message) as caught:
+        policy.pretrained(path)
+    assert str(path) in str(caught.value)
+
+
+def test_gguf_options_that_are_off_are_no_options(tmp_path):
+    metadata = gguf_metadata(llama__expert_count=0, llama__rope__scaling__type="none")
+    assert policy.pretrained(write_gguf(tmp_path / "tiny.gguf", metadata)).config == CONFIG
+
+
+def test_gguf_tensors_that_do_not_fit(tmp_path):
+    named = gguf_tensors()
+    named["rope_freqs.weight"] = named.pop("output_norm.weight")
+    with pytest.raises(ValueError, match=r"output_norm\.weight missing; rope_freqs\.weight not expected"):
+        policy.pretrained(write_gguf(tmp_path / "tiny.gguf", named=named))
+
+
+@pytest.mark.parametrize(
+    ("pre", "words"),
+    [
+        ("gpt-2", ["12345", "Ġa", "Ġ12"]),
+        ("smollm", ["1", "2", "3", "4", "5", "Ġa", "Ġ", "1", "2"]),
+        ("qwen2", ["1", "2", "3", "4", "5", "Ġa", "Ġ", "1", "2"]),
+        ("llama-bpe", ["123", "45", "Ġa", "Ġ", "12"]),
+    ],
+)
+def test_how_each_pre_tokenizer_splits(tmp_path, pre, words):
+    # Every merge that these words could need, so that the tokens are the words.
+    merges = ["1 2", "12 3", "4 5", "123 45", "Ġ a", "Ġ 12", "Ġ 1"]
+    vocab = [*gguf_metadata()["tokenizer.ggml.tokens"][:258], *(merge.replace(" ", "") for merge in merges)]
+    config = dataclasses.replace(CONFIG, vocab_size=len(vocab))
+    changes = {
+        "tokenizer__ggml__tokens": vocab, "tokenizer__ggml__merges": merges, "tokenizer__ggml__pre": pre,
+        "tokenizer__ggml__token_type": np.array([3, 3] + [1] * (len(vocab) - 2), np.int32),
+        "tokenizer__ggml__bos_token_id": 0, "tokenizer__ggml__eot_token_id": 2,
+    }  # fmt: skip
+    path = write_gguf(tmp_path / "a.gguf", gguf_metadata(config, **changes), gguf_tensors(config))
+    tokenizer = policy.pretrained(path).tokenizer
+    ids = tokenizer.encode("12345 a 12<|end|>")
+    starts = [0] if pre == "llama-bpe" else []  # It puts a beginning token first unless told otherwise.
+    assert [vocab[token] for token in ids[len(starts) : -1]] == words
+    assert (ids[: len(starts)], ids[-1]) == (starts, 1)
+    assert tokenizer.ends == (1, 2)
+
+
+def test_the_real_model(shared):
+    model = policy.pretrained(smollm2_path())
+    assert model.config == policy.TransformerConfig(
+        vocab_size=49152, width=576, num_layers=30, num_heads=9, num_kv_heads=3, head_dim=64, mlp_width=1536,
+        context=8192, rope_theta=100_000.0, norm_epsilon=1e-5, tied_embedding=True,
+    )  # fmt: skip
+    params = model.load(0)
+    assert sum(x.size for leaves in params.values() for x in leaves.values()) == 134_515_008
+    tokens = model.tokenizer.encode("The capital of France is")
+    best = int(np.argmax(numpy_transformer.logits(params, model.config, tokens)[-1]))
+    assert model.tokenizer.decode([best]) == " Paris"
+
+
+# Random weights.
+
+
+def test_from_scratch_is_a_function_of_the_seed():
+    config = dataclasses.replace(CONFIG, width=64, mlp_width=256, num_layers=8)
+    model = policy.from_scratch(config, policy.ByteTokenizer())
+    params, again, other = model.load(3), pickle.loads(pickle.dumps(model)).load(3), model.load(4)
+    assert_equal(params, again)
+    shapes = {module: {name: x.shape for name, x in leaves.items()} for module, leaves in params.items()}
+    assert shapes == parameter_shapes(config)
+    assert not np.array_equal(params["embedding"]["w"], other["embedding"]["w"])
+    assert not np.array_equal(params["layer_0/gate"]["w"], params["layer_0/up"]["w"])
+    assert params["layer_0/gate"]["w"].std() == pytest.approx(0.02, rel=0.05)
+    assert params["layer_0/down"]["w"].std() == pytest.approx(0.02 / 4, rel=0.05)  # sqrt(2 * 8) = 4
+    assert (params["final_norm"]["scale"] == 1).all()
