@@ -224,7 +224,12 @@ def _hidden(config, dtype, tokens, segment, prefix, position, keys):
 
 
 def _head(config, dtype, hidden):
-    return _logits(Table(config, "embedding" if config.tied_embedding else "head")(), hidden)
+    return _logits(Table(config, head_table(config))(), hidden)
+
+
+def head_table(config: TransformerConfig) -> str:
+    """The module that holds the head's weight [V, D]."""
+    return "embedding" if config.tied_embedding else "head"
 
 
 def _logits(table: jax.Array | Matrix, hidden: jax.Array) -> jax.Array:
@@ -331,7 +336,7 @@ def _decode(config, dtype, tokens, position, cache):
     rows = _rows(c, dtype)
     x, cache = decoder(c, dtype, _embedded(rows, tokens), attention, cache, axis=1, joined=True)
     shared = c.tied_embedding and dtype != jnp.bfloat16  # Haiku would number a second table of the same name.
-    return _logits(rows if shared else Table(c, "embedding" if c.tied_embedding else "head")(), x), cache
+    return _logits(rows if shared else Table(c, head_table(c))(), x), cache
 
 
 def _write(cache: jax.Array, new: jax.Array, position: jax.Array, axis: int) -> jax.Array:

@@ -77,3 +77,5 @@ class Batch(NamedTuple):
     prefix: Array  # int32 [B, T], the segment of the prompt (a prompt: its own).
     position: Array  # int32 [B, T], goes on from the prompt's length.
     source: Array  # int32 [B, T], the column whose hidden state predicts this token.
+    keys: Array  # int32 [B, T / TILE, M], the key tiles that a query tile may see (policy.attention.key_tiles).
+    count: Array  # float32 [], written tokens of the whole update: the denominator of the mean over tokens.

@@ -1,0 +1,203 @@
+"""The learner: batches in, new parameters out."""
+
+from __future__ import annotations
+
+import functools
+import math
+import pathlib
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from policy import Params, Versioned, make_policy
+from policy.products import compute_copies, masters, with_copies
+from policy.transformer import engine_params, fast_dtype, head_table, to_host
+from rl.checkpoint import read_tree, write_tree
+from rl.config import RunConfig
+from rl.loss import surrogate, token_logprobs
+from rl.types import Batch
+
+
+class LearnerState(NamedTuple):
+    """What an update changes."""
+
+    params: Params  # float32 masters
+    optimizer: optax.OptState
+    version: jax.Array  # int32 [], the number of updates so far
+
+
+class Learner:
+    """Holds the parameters and the optimizer's state. The mathematics is in the functions below."""
+
+    def __init__(self, config: RunConfig):
+        self._config = config
+        self._dtype = config.dtype or fast_dtype()
+        self._functions = _compile(config, self._dtype)
+        params = jax.tree.map(jnp.asarray, config.model.load(config.seed))
+        self._state = LearnerState(params, _optimizer(config).init(params), jnp.int32(0))
+        self._copies = self._functions.copies(params)
+        # The reference policy is the starting point; kept only where a KL term reads it.
+        self._reference = jax.tree.map(jnp.copy, params) if config.kl_coefficient else None
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        """One gradient step over all rows of the batch, a micro-batch a row.
+
+        Returns:
+          Metrics. An update without a trainable token changes nothing and says so with `update/skipped` 1.
+
+        Raises:
+          FloatingPointError: the gradient is not finite; the parameters are as before.
+        """
+        f = self._functions
+        if not np.asarray(batch.mask).any():
+            return {"update/skipped": 1.0}
+        params = with_copies(self._state.params, self._copies)
+        gradients, sums = f.zeros(self._state.params)
+        for b in range(len(batch.tokens)):
+            row = Batch(*(np.asarray(x[b : b + 1]) for x in batch[:-1]), batch.count)
+            gradients, sums = f.accumulate(params, self._reference, gradients, sums, row)
+        norm = float(optax.tree.norm(gradients))
+        if not math.isfinite(norm):
+            raise FloatingPointError(
+                f"The gradient of update {int(self._state.version) + 1} is not finite: lower the learning rate."
+            )
+        del params
+        self._state = f.apply(self._state, gradients)
+        self._copies = f.copies(self._state.params)
+        return _metrics(jax.device_get(sums), batch, norm)
+
+    def publish(self) -> Versioned:
+        """The current parameters for the engines, on the host, in the dtype of the products."""
+        return Versioned(int(self._state.version), to_host(self._functions.publish(self._state.params)))
+
+    def params(self) -> Params:
+        """The float32 masters, on the host."""
+        return jax.tree.map(np.array, self._state.params)
+
+    def save(self, directory: str | pathlib.Path) -> None:
+        """Writes the parameters and the optimizer's state below `directory`."""
+        directory = pathlib.Path(directory)
+        write_tree(directory / "params.safetensors", self._state.params)
+        write_tree(directory / "optimizer.safetensors", (self._state.optimizer, self._state.version))
+
+    def restore(self, directory: str | pathlib.Path) -> None:
+        """Goes back to what `save` wrote; bit for bit."""
+        directory = pathlib.Path(directory)
+        params = read_tree(directory / "params.safetensors", self._state.params)
+        optimizer, version = read_tree(
+            directory / "optimizer.safetensors", (self._state.optimizer, self._state.version)
+        )
+        self._state = jax.tree.map(jnp.asarray, LearnerState(params, optimizer, version))
+        self._copies = self._functions.copies(self._state.params)
+
+
+class _Functions(NamedTuple):
+    copies: jax.stages.Wrapped
+    publish: jax.stages.Wrapped
+    zeros: jax.stages.Wrapped
+    accumulate: jax.stages.Wrapped
+    apply: jax.stages.Wrapped
+
+
+def _compile(config: RunConfig, dtype: str) -> _Functions:
+    optimizer = _optimizer(config)
+
+    def copies(params: Params):
+        if dtype == "float32":  # The masters serve: no layout is slow in float32.
+            return {module: dict.fromkeys(leaves) for module, leaves in params.items()}
+        return compute_copies(params, jnp.dtype(dtype))
+
+    def zeros(params: Params):
+        return jax.tree.map(jnp.zeros_like, params), {name: jnp.float32(0) for name in _sum_names(config)}
+
+    def accumulate(params, reference, gradients, sums, row: Batch):
+        loss = functools.partial(micro_batch_loss, config, dtype)
+        new, row_sums = jax.grad(loss, has_aux=True)(params, reference, row)
+        peak = "logprob_gap/max"
+        added = {name: jnp.maximum(sums[name], s) if name == peak else sums[name] + s for name, s in row_sums.items()}
+        return jax.tree.map(jnp.add, gradients, masters(new)), added
+
+    def apply(state: LearnerState, gradients: Params) -> LearnerState:
+        updates, opt_state = optimizer.update(gradients, state.optimizer, state.params)
+        return LearnerState(optax.apply_updates(state.params, updates), opt_state, state.version + 1)
+
+    return _Functions(
+        copies=jax.jit(copies),
+        publish=jax.jit(functools.partial(engine_params, dtype=jnp.dtype(dtype))),
+        zeros=jax.jit(zeros),
+        accumulate=jax.jit(accumulate, donate_argnums=(2, 3)),
+        apply=jax.jit(apply, donate_argnums=0),
+    )
+
+
+def micro_batch_loss(config: RunConfig, dtype: str, params, reference, row: Batch):
+    """The share of some rows in the loss of the update, and sums for metrics.
+
+    Args:
+      params: masters, or `Matrix` leaves; differentiated.
+      reference: the parameters of the reference policy, or None.
+      row: a batch whose `count` is that of the whole update.
+    """
+    policy = make_policy(config.model.config, dtype)
+    b, t = row.tokens.shape
+    source = (row.source + t * jnp.arange(b)[:, None]).reshape(-1)
+    tokens, mask, behavior, sampled, advantages = (
+        x.reshape(-1) for x in (row.tokens, row.mask, row.logprobs, row.policy_logprobs, row.advantages)
+    )
+
+    def logprobs(tree):
+        hidden = policy.hidden(tree, row.tokens, row.segment, row.prefix, row.position, row.keys)
+        table = tree[head_table(config.model.config)]["w"]
+        return token_logprobs(table, hidden, tokens, source, mask, temperature=config.temperature)
+
+    facts = logprobs(params)
+    anchor = None if reference is None else jax.lax.stop_gradient(logprobs(reference).logprobs)
+    loss, sums = surrogate(
+        facts.logprobs,
+        behavior,
+        advantages,
+        mask,
+        row.count,
+        clip=config.clip,
+        reference=anchor,
+        kl_coefficient=config.kl_coefficient,
+    )
+    gap = jnp.where(mask, jnp.abs(facts.policy_logprobs - sampled), 0.0)
+    sums |= {
+        "loss": loss,
+        "entropy": facts.entropy.sum(),
+        "logprob_gap/mean": gap.sum(),
+        "logprob_gap/max": gap.max(),
+    }
+    return loss, sums
+
+
+def _sum_names(config: RunConfig) -> list[str]:
+    names = ["loss", "entropy", "logprob_gap/mean", "logprob_gap/max", "ratio/clipped", "kl/behavior"]
+    return [*names, "kl/reference"] if config.kl_coefficient else names
+
+
+def _metrics(sums: dict[str, np.ndarray], batch: Batch, norm: float) -> dict[str, float]:
+    """Means over the trained tokens, which leave out groups without an advantage."""
+    trained = float(np.asarray(batch.mask).sum())
+    whole = {"loss", "logprob_gap/max"}
+    metrics = {name: float(s) if name in whole else float(s) / trained for name, s in sums.items()}
+    return metrics | {"gradient/norm": norm, "tokens/trained": trained, "update/skipped": 0.0}
+
+
+def _optimizer(config: RunConfig) -> optax.GradientTransformation:
+    """Clipping by the global norm, then AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101)."""
+    if config.warmup_steps:
+        # The first update already learns: its rate is one step up from zero.
+        rate = optax.linear_schedule(
+            config.learning_rate / config.warmup_steps, config.learning_rate, max(config.warmup_steps - 1, 1)
+        )
+    else:
+        rate = config.learning_rate
+    return optax.chain(
+        optax.clip_by_global_norm(config.max_grad_norm),
+        optax.adamw(rate, b1=config.adam_b1, b2=config.adam_b2, weight_decay=config.weight_decay),
+    )
