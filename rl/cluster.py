@@ -16,6 +16,7 @@ the same result for the same call, whoever it is and whatever it did before.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import pathlib
 import re
@@ -164,7 +165,7 @@ def _connect(address: str | None) -> bool:
         include_dashboard=None if address else False,
         runtime_env=runtime_env,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
     )
     return True
 
@@ -288,14 +289,15 @@ class RayCall:
 
     def _collect(self, reference: Callable[[], Any]) -> Any:
         import ray
+        from ray import exceptions
 
         while True:
             self._settle()
             try:
                 return ray.get(reference())
-            except ray.exceptions.ObjectLostError as error:
+            except exceptions.ObjectLostError as error:
                 self.pool.redo(self, error)
-            except ray.exceptions.RayTaskError as error:
+            except exceptions.RayTaskError as error:
                 error.cause.add_note(f"Raised in an actor, where it looked like this:\n{_plain(error)}")
                 raise error.cause from None
 
@@ -364,6 +366,7 @@ class RayPool:
     def tend(self) -> None:
         """Sees what has finished; replaces actors that died and sends again what died with them."""
         import ray
+        from ray import exceptions
 
         sent = {call.ack: call for call in self._calls if call.ack is not None}
         ready = ray.wait(list(sent), num_returns=len(sent), timeout=0)[0] if sent else []
@@ -372,13 +375,13 @@ class RayPool:
             try:
                 ray.get(ack)
                 call.finished = True
-            except ray.exceptions.RayActorError as error:  # Before RayTaskError: it is both where an argument was lost.
+            except exceptions.RayActorError as error:  # Before RayTaskError: it is both where an argument was lost.
                 self._lose(call, error)
-            except ray.exceptions.ObjectLostError as error:
+            except exceptions.ObjectLostError as error:
                 call.value = call.ack = None
                 for upstream in call.upstream:
                     upstream.pool.redo(upstream, error)
-            except ray.exceptions.RayTaskError:
+            except exceptions.RayTaskError:
                 call.finished = True  # The method raised: so does `result`.
         self._calls = [call for call in self._calls if not call.finished]
         for call in self._calls:

@@ -1,0 +1,233 @@
+"""The training loop: problems in, better parameters out."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import os
+import pathlib
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rl import checkpoint, cluster
+from rl.batch import make_batch
+from rl.checkpoint import Checkpoint
+from rl.config import RunConfig
+from rl.data import stream
+from rl.journal import Console, Crew, Ended, Journal
+from rl.journal import Stopped as Stopped
+from rl.learner import Learner
+from rl.preflight import fit, preflight
+from rl.run import Run, compare_config
+from rl.scorer import Scorer
+from rl.types import Draw, Group
+from rl.worker import RolloutWorker
+
+
+class Position(NamedTuple):
+    """Where the loop begins."""
+
+    step: int  # Updates done, or skipped.
+    version: int  # Updates done.
+    next_index: int  # The first problem of the stream that was not dispatched.
+    flight: list[Group]  # Scored, and not yet trained on; oldest first.
+
+
+def train(
+    config: RunConfig,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    source: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Runs `config.steps` updates, or those that are left of them.
+
+    Args:
+      config: what the run is.
+      path: the directory of a new run. Default: a new one below runs/.
+      resume: the directory of a run to go on with, under the same config.
+      source: the file that made the config, kept with the run.
+      overrides: what the command line changed in it, kept with the run.
+      console: told what happens, e.g. `console("step", step=3, metrics={...})`. Kinds: finding, start, progress,
+        evaluation, step, dropped, update_skipped, actor_died, redispatched, checkpoint, stopping, stopped, report.
+
+    Returns:
+      What report.json holds: "before" and "after" (mean, low, high, n; None without held-out problems), "steps",
+      "seconds", "example" (a problem with its answers before and after).
+
+    Raises:
+      ValueError, OSError: something is wrong with the config or the paths. Of a new run nothing is left behind.
+      Stopped: SIGINT or SIGTERM came; there is a checkpoint.
+      Ended: too many groups had to be dropped; there is a checkpoint.
+      cluster.ActorFailed, cluster.Poisoned: actors died; the checkpoints so far stay.
+    """
+    console = console or (lambda kind, **fields: None)
+    fitted, prompt_columns = fit(config)
+    with contextlib.ExitStack() as stack:
+        unless_started = stack.enter_context(contextlib.ExitStack())
+        if resume is None:
+            _refuse_findings(config, console)
+            run, last = Run.create(_new_path(path), config, source=source, overrides=overrides), None
+            unless_started.callback(shutil.rmtree, run.path)
+        else:
+            run, last = _reopen(config, path, resume)
+
+        def on_event(kind: str, **fields: Any) -> None:
+            run.event(kind, **fields)
+            console(kind, **fields)
+
+        console("start", path=run.path, config=config, step=last.step if last else 0)
+        here = stack.enter_context(cluster.start(address=config.address, inline=config.inline, on_event=on_event))
+        crew = _spawn(here, fitted, prompt_columns)
+        if last:
+            cluster.get(crew.learner.call("restore", last.path))
+        cluster.wait(crew.learner.call("publish"))  # The weights can be read.
+        unless_started.pop_all()
+        journal = Journal(fitted, run, crew, console, stack.enter_context(_stop_signals(console)))
+        try:
+            finished = loop(fitted, crew, journal, _position(fitted, run, last))
+        except Ended:
+            journal.save()
+            raise
+        if not finished:
+            raise journal.stop()
+        return journal.report()
+
+
+def loop(config: RunConfig, crew: Crew, journal: Journal, begin: Position) -> bool:
+    """The updates of a run, with staleness bounded by construction.
+
+    At most (S + 1) P groups are alive: in flight, or kept for this step. So when a group is dispatched in step t,
+    fewer than (S + 1) P are alive before it. Groups are taken in the order of their dispatch, and every step keeps P
+    of them; one that is dropped lets the others move up. So at most S steps can be filled before its turn comes: it
+    is trained on in step t + S at the latest, at most S updates after the parameters that sampled it.
+
+    Returns:
+      Whether the run came to its end; False where it was asked to stop.
+    """
+    P, capacity = config.problems_per_step, (config.max_staleness + 1) * config.problems_per_step
+    version, next_index = begin.version, begin.next_index
+    flight = collections.deque[cluster.Call](cluster.Done(group) for group in begin.flight)
+    problems = stream(config.problems, seed=config.seed, start=next_index)
+    params = crew.learner.call("publish")
+    for step in itertools.count(begin.step):
+        journal.boundary(step, next_index, flight, params)
+        if step == config.steps and not journal.stopping():
+            return True
+        groups: list[Group] = []
+        while len(groups) < P:
+            while len(flight) + len(groups) < capacity:
+                index, problem = next(problems)
+                draw = Draw(0, index, config.group_size, config.temperature)
+                flight.append(crew.group(draw, index, problem, params))
+                next_index = index + 1
+            if journal.stopping():
+                return False
+            group = cluster.get(flight.popleft())
+            if journal.keeps(group):
+                groups.append(group)
+        journal.generated()
+        staleness = [version - group.version for group in groups]
+        batch, facts = make_batch(groups, config)
+        learned = cluster.get(crew.learner.call("update", batch))
+        if not learned["update/skipped"]:
+            params, version = crew.learner.call("publish"), version + 1
+        ages = {"staleness/max": max(staleness), "staleness/mean": float(np.mean(staleness))}
+        journal.step(groups, {**ages, **facts, **learned})
+    raise AssertionError("unreachable")
+
+
+def _spawn(here: cluster.Cluster, config: RunConfig, prompt_columns: int) -> Crew:
+    threads = config.threads
+    return Crew(
+        learner=here.spawn(Learner, config, name="learner", stateless=False, threads=threads, accelerator=True),
+        workers=here.spawn(
+            RolloutWorker,
+            config.model,
+            seed=config.seed,
+            slots=config.slots,
+            prompt_columns=prompt_columns,
+            max_tokens=config.max_tokens,
+            dtype=config.dtype,
+            name="worker",
+            count=config.num_workers,
+            concurrency=config.slots,  # Groups at once: with one sample each they fill the slots.
+            threads=threads,
+            accelerator=True,
+        ),
+        scorers=here.spawn(Scorer, config.verifiers, config.graders, name="scorer", count=config.num_scorers),
+    )
+
+
+def _refuse_findings(config: RunConfig, console: Console) -> None:
+    findings = preflight(config)
+    if fatal := [finding.message for finding in findings if finding.fatal]:
+        raise ValueError("\n".join(fatal))
+    for finding in findings:
+        console("finding", message=finding.message)
+
+
+def _new_path(path: str | os.PathLike[str] | None) -> pathlib.Path:
+    return pathlib.Path(path or pathlib.Path("runs") / time.strftime("%Y%m%d-%H%M%S")).absolute()
+
+
+def _reopen(
+    config: RunConfig, path: str | os.PathLike[str] | None, resume: str | os.PathLike[str]
+) -> tuple[Run, Checkpoint]:
+    """A run to go on with, and its newest checkpoint; what came after it is forgotten, to be made again."""
+    if path is not None:
+        raise ValueError(f"A run is new (path={str(path)!r}) or resumed (resume={str(resume)!r}): give one of them.")
+    run = Run(pathlib.Path(resume).absolute())
+    compare_config(run, config)
+    last = checkpoint.latest(run.path)
+    if last is None:
+        raise ValueError(f"{run.path} has no checkpoint to go on from: start a new run.")
+    if last.step > config.steps:
+        raise ValueError(
+            f"{run.path} has done {last.step} updates already, more than steps={config.steps}: raise steps."
+        )
+    run.truncate(last.step)
+    for partial in (run.path / "checkpoints").glob(".*.partial"):
+        checkpoint.discard(partial)
+    return run, last
+
+
+def _position(config: RunConfig, run: Run, last: Checkpoint | None) -> Position:
+    if last is None:
+        return Position(0, 0, 0, [])
+    skipped = sum(int(metrics["update/skipped"]) for metrics in run.metrics())
+    groups = last.read_groups({problem.id: problem for problem in config.problems})
+    return Position(last.step, last.step - skipped, last.next_index, groups)
+
+
+@contextlib.contextmanager
+def _stop_signals(console: Console) -> Iterator[Callable[[], bool]]:
+    """While it lasts, the first SIGINT or SIGTERM asks the run to stop; the second one is an exception."""
+    asked = threading.Event()
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        with contextlib.suppress(RuntimeError):  # It may have come in the middle of a print.
+            console("stopping", signal=signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():  # Where no handler can be set.
+        yield asked.is_set
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

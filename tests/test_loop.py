@@ -1,0 +1,204 @@
+"""The loop, in one process: its bound, its drops, its report, and going on after a stop."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import pytest
+import tiny
+
+import rl
+from rl.journal import Ended, Stopped
+from rl.loop import train
+from verifiers import Outcome, Verdict
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 3])
+def test_staleness_reaches_its_bound_and_never_exceeds_it(tmp_path, staleness):
+    train(tiny.config(steps=6, max_staleness=staleness, held_out=()), path=tmp_path / "run")
+    ages = [line["staleness/max"] for line in tiny.metrics(tmp_path / "run")]
+    assert len(ages) == 6
+    assert max(ages) == staleness
+    assert ages == [min(step, staleness) for step in range(6)]
+
+
+def test_a_run_leaves_everything_behind(tmp_path):
+    said = []
+    report = train(
+        tiny.config(steps=3, eval_every=2, checkpoint_every=1),
+        path=tmp_path / "run",
+        console=lambda kind, **fields: said.append((kind, fields)),
+    )
+    run = rl.Run(tmp_path / "run")
+    assert json.loads((run.path / "report.json").read_text()) == report
+    assert report["steps"] == 3
+    assert report["seconds"] > 0
+    assert report["before"]["n"] == report["after"]["n"] == 4
+    assert report["before"]["low"] <= report["before"]["mean"] < report["before"]["high"]
+    assert set(report["example"]) == {"problem", "prompt", "before", "after"}
+    assert [line["step"] for line in run.evaluations()] == [0, 2, 3]
+    assert [line["step"] for line in run.metrics()] == [0, 1, 2]
+    groups = run.groups(1)
+    assert [group.index for group in groups] == [2, 3]
+    assert run.metrics()[1]["reward/mean"] == pytest.approx(
+        sum(r.verdict.reward for g in groups for r in g.rollouts) / 8
+    )
+    saved = sorted(path.name for path in (run.path / "checkpoints").iterdir())
+    assert saved[-2:] == ["000002", "000003"]
+    assert [kind for kind, _ in said if kind not in ("progress", "checkpoint")] == [
+        *["start", "evaluation", "step", "step", "evaluation", "step", "evaluation", "report"]
+    ]
+
+
+def test_reward_climbs(tmp_path):
+    report = train(tiny.config(steps=15, problems_per_step=4, group_size=8, slots=32), path=tmp_path / "run")
+    lines = tiny.metrics(tmp_path / "run")
+    assert lines[-1]["reward/mean"] > lines[0]["reward/mean"] + 0.15
+    assert report["after"]["mean"] > report["before"]["mean"] + 0.15
+
+
+def test_an_unscored_member_costs_no_group_and_counts_as_no_reward(tmp_path):
+    def picky(problem, text):
+        if sum(map(ord, text)) % 5 == 0:
+            raise ConnectionError("no sandbox")
+        return tiny.letters(problem, text)
+
+    train(tiny.config(verifiers={"letters": picky}, held_out=(), steps=6), path=tmp_path / "run")
+    run = rl.Run(tmp_path / "run")
+    assert sum(line["rollouts/errors"] for line in run.metrics()) > 0
+    for line in run.metrics():
+        scored = [r.verdict.reward for g in run.groups(line["step"]) for r in g.scored]
+        assert line["reward/mean"] == pytest.approx(sum(scored) / len(scored))
+
+
+def test_a_group_with_one_scored_member_is_dropped_and_replaced(tmp_path):
+    def broken(problem, text):
+        if problem.id in ("tiny/3", "tiny/7") and text != tiny.GOLD:
+            raise ConnectionError("no sandbox")
+        return tiny.letters(problem, text)
+
+    train(tiny.config(verifiers={"letters": broken}, held_out=(), steps=8), path=tmp_path / "run")
+    run = rl.Run(tmp_path / "run")
+    dropped = [event for event in run.events() if event["kind"] == "dropped"]
+    assert {event["problem"] for event in dropped} == {"tiny/3", "tiny/7"}
+    assert "ConnectionError: no sandbox" in dropped[0]["reason"]
+    assert sum(line["groups/dropped"] for line in run.metrics()) == len(dropped)
+    indices = [group.index for step in range(8) for group in run.groups(step)]
+    assert len(indices) == 16
+    assert sorted([*indices, *(event["index"] for event in dropped)]) == list(range(16 + len(dropped)))
+
+
+def test_too_many_drops_end_the_run_and_say_why(tmp_path):
+    def down(problem, text):
+        if text != tiny.GOLD:
+            raise ConnectionError("the endpoint is down")
+        return tiny.letters(problem, text)
+
+    with pytest.raises(Ended, match=r"21 groups were dropped in step 0.*max_dropped allows 20.*the endpoint is down"):
+        train(tiny.config(verifiers={"letters": down}), path=tmp_path / "run")
+    with pytest.raises(Ended, match="3 groups were dropped"):
+        train(tiny.config(verifiers={"letters": down}, max_dropped=2), path=tmp_path / "other")
+    assert (tmp_path / "run" / "checkpoints" / "000000").is_dir()
+
+
+def test_dynamic_sampling_keeps_only_groups_that_teach(tmp_path):
+    def rare(problem, text):
+        first = "a" <= text[:1] <= "z"
+        return Verdict(float(first), Outcome.CORRECT if first else Outcome.INCORRECT)
+
+    train(
+        tiny.config(verifiers={"letters": rare}, drop_uniform=True, held_out=(), max_dropped=100), path=tmp_path / "run"
+    )
+    run = rl.Run(tmp_path / "run")
+    assert sum(line["groups/dropped"] for line in run.metrics()) > 0
+    for step in range(4):
+        for group in run.groups(step):
+            assert len({r.verdict.reward for r in group.rollouts}) == 2
+
+
+def test_an_update_without_an_advantage_is_skipped_and_said(tmp_path):
+    def never(problem, text):
+        right = text == tiny.GOLD
+        return Verdict(float(right), Outcome.CORRECT if right else Outcome.INCORRECT)
+
+    train(tiny.config(verifiers={"letters": never}, steps=2, max_staleness=1), path=tmp_path / "run")
+    assert [line["update/skipped"] for line in tiny.metrics(tmp_path / "run")] == [1.0, 1.0]
+    assert tiny.kinds(tmp_path / "run").count("update_skipped") == 2
+    train(tiny.config(verifiers={"letters": never}, steps=3, max_staleness=1), resume=tmp_path / "run")
+    assert tiny.metrics(tmp_path / "run")[-1]["staleness/max"] == 0  # In updates: there were none.
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 3])
+def test_a_stopped_run_goes_on_with_the_same_numbers(tmp_path, staleness):
+    config = tiny.config(steps=6, max_staleness=staleness, eval_every=3)
+    train(config, path=tmp_path / "whole")
+
+    def interrupt(kind, **fields):
+        if kind == "step" and fields["step"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Stopped, match=r"Stopped after 4 of 6 updates. To go on: assay train --resume .*/run"):
+        train(config, path=tmp_path / "run", console=interrupt)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert tiny.kinds(tmp_path / "run")[-2:] == ["checkpoint", "stopped"]
+    train(config, resume=tmp_path / "run")
+    assert tiny.metrics(tmp_path / "run") == tiny.metrics(tmp_path / "whole")
+    scores = [[line["mean"] for line in rl.Run(tmp_path / name).evaluations()] for name in ("run", "whole")]
+    assert scores[0] == scores[1]
+
+
+def test_a_stop_in_the_middle_of_a_step_does_the_step_again(tmp_path):
+    """The signal comes while groups of this step and of the step before are being judged."""
+    config = tiny.config(steps=5, max_staleness=1, held_out=())
+    train(config, path=tmp_path / "whole")
+    count = tmp_path / "judged"  # A file, since the run's fingerprint covers what a verifier closes over.
+
+    def letters(problem, text):
+        if text != tiny.GOLD:
+            with count.open("a") as file:
+                file.write(".")
+            if count.stat().st_size == 2 * 4 * 2 + 6:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return tiny.letters(problem, text)
+
+    changed = tiny.config(steps=5, max_staleness=1, held_out=(), verifiers={"letters": letters})
+    with pytest.raises(Stopped):
+        train(changed, path=tmp_path / "run")
+    assert 0 < len(tiny.metrics(tmp_path / "run")) < 5
+    train(changed, resume=tmp_path / "run")
+    assert tiny.metrics(tmp_path / "run") == tiny.metrics(tmp_path / "whole")
+
+
+def test_a_finished_run_can_be_prolonged(tmp_path):
+    train(tiny.config(steps=6, max_staleness=1), path=tmp_path / "whole")
+    train(tiny.config(steps=3, max_staleness=1), path=tmp_path / "run")
+    report = train(tiny.config(steps=6, max_staleness=1), resume=tmp_path / "run")
+    assert tiny.metrics(tmp_path / "run") == tiny.metrics(tmp_path / "whole")
+    assert report["steps"] == 6
+    with pytest.raises(ValueError, match="has done 6 updates already, more than steps=5"):
+        train(tiny.config(steps=5, max_staleness=1), resume=tmp_path / "run")
+    with pytest.raises(ValueError, match="learning_rate"):
+        train(tiny.config(steps=9, max_staleness=1, learning_rate=1e-3), resume=tmp_path / "run")
+
+
+def test_what_cannot_start_leaves_nothing(tmp_path):
+    def wrong(problem, text):
+        return Verdict(0.0, Outcome.INCORRECT)
+
+    with pytest.raises(ValueError, match="letters"):  # Preflight: the gold answer is refused.
+        train(tiny.config(verifiers={"letters": wrong}), path=tmp_path / "run")
+    with pytest.raises(ValueError, match="max_tokens"):
+        train(tiny.config(max_tokens=64), path=tmp_path / "run")
+
+    def no_weights(seed):
+        raise ValueError("The file is corrupt.")
+
+    with pytest.raises(ValueError, match="The file is corrupt"):
+        train(tiny.config(model=dataclasses.replace(tiny.MODEL, load=no_weights)), path=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match="give one of them"):
+        train(tiny.config(), path=tmp_path / "run", resume=tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="is not a run"):
+        train(tiny.config(), resume=tmp_path / "nowhere")
