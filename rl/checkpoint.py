@@ -25,6 +25,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from policy import Params, TransformerConfig, make_policy
 from rl.records import read_groups, write_groups
 from rl.types import Group
 from verifiers import Problem
@@ -194,6 +195,16 @@ def read_tree(path: pathlib.Path, like: Any) -> Any:
         if _sum(array) != sums.get(name):
             raise ValueError(f"{path}: the array {name} is corrupt: its checksum does not match.")
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
+
+
+def read_params(path: pathlib.Path, config: TransformerConfig) -> Params:
+    """The float32 parameters in a checkpoint's directory.
+
+    Raises:
+      ValueError: they are damaged, or of another shape than `config`.
+    """
+    like = jax.eval_shape(make_policy(config).init, jax.random.key(0))
+    return read_tree(path / "params.safetensors", like)
 
 
 def _leaves(tree: Any) -> dict[str, Any]:

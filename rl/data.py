@@ -51,6 +51,7 @@ def load_problems(
     split: str = "train",
     name: str | None = None,
     id: Field | None = None,
+    metadata: Callable[[Row], Mapping[str, Any]] | None = None,
     limit: int | None = None,
 ) -> list[Problem]:
     """Problems from a dataset of the Hugging Face hub, from a local file, or from rows.
@@ -67,6 +68,7 @@ def load_problems(
       split: of a hub dataset; a file is one split.
       name: of the configuration of a hub dataset ("main").
       id: a column, or a function row -> text, that is unique. Default: the dataset and the row's number.
+      metadata: a function row -> whatever else the verifier reads, or {"gold": a completion that is right}.
       limit: take only the first rows.
 
     Raises:
@@ -92,6 +94,7 @@ def load_problems(
                 answer=_field(row, "answer", answer, where),
                 verifier=verifier,
                 source={"dataset": dataset, "split": split, "row": number},
+                metadata=metadata(row) if metadata else {},
             )
         )
     if not problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from rl.config import RunConfig
 from rl.evaluate import Evaluation
@@ -42,8 +44,8 @@ class Run:
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = pathlib.Path(path)
-        if not (self.path / "config.json").is_file():
-            raise FileNotFoundError(f"{self.path} is not a run: it has no config.json. {_runs_near(self.path)}")
+        if not is_run(self.path):
+            raise FileNotFoundError(f"{self.path} is not a run: it has no config.json of one. {_runs_near(self.path)}")
 
     @classmethod
     def create(
@@ -68,7 +70,7 @@ class Run:
         """
         path = pathlib.Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            what = "holds a run" if (path / "config.json").is_file() else "is not empty"
+            what = "holds a run" if is_run(path) else "is not empty"
             raise FileExistsError(
                 f"{path} {what}: a new run needs a directory of its own. "
                 f"To go on with a run: assay train --resume {path}"
@@ -147,6 +149,17 @@ class Run:
         """The groups that a step was trained on. `problems` by id; others are made again from what was kept."""
         return read_groups(self._file("rollouts", step), problems)
 
+    def read_evaluation(self, step: int) -> Evaluation:
+        """The evaluation of the parameters after `step` updates."""
+        rows = pq.read_table(self._file("evaluations", step)).to_pylist()
+        by_problem = [list(answers) for _, answers in itertools.groupby(rows, lambda row: row["problem"])]
+        return Evaluation(
+            ids=tuple(answers[0]["problem"] for answers in by_problem),
+            rewards=np.array([[answer["reward"] for answer in answers] for answers in by_problem]),
+            texts=tuple(tuple(answer["text"] for answer in answers) for answers in by_problem),
+            outcomes=tuple(tuple(answer["outcome"] for answer in answers) for answers in by_problem),
+        )
+
     # To go on.
 
     def truncate(self, step: int) -> None:
@@ -172,6 +185,12 @@ class Run:
     def _file(self, folder: str, step: int) -> pathlib.Path:
         (self.path / folder).mkdir(exist_ok=True)
         return self.path / folder / f"{step:06d}.parquet"
+
+
+def is_run(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a run at the path. A model's directory has a config.json too, of another kind."""
+    file = pathlib.Path(path) / "config.json"
+    return file.is_file() and '"fingerprints"' in file.read_text(errors="replace")
 
 
 def compare_config(run: Run, config: RunConfig) -> None:
@@ -284,5 +303,5 @@ def _runs_near(path: pathlib.Path) -> str:
 
 
 def _list_runs(folder: pathlib.Path) -> str:
-    runs = sorted(found.parent.name for found in folder.glob("*/config.json"))
+    runs = sorted(found.name for found in folder.iterdir() if is_run(found))
     return f"Runs in {folder}: {', '.join(runs[-5:])}." if runs else f"There are no runs in {folder}."

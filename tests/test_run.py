@@ -211,6 +211,9 @@ def test_evaluations_leave_a_file_and_a_line(run):
     assert [(row["problem"], row["sample"], row["text"]) for row in rows] == [
         ("a", 0, "x"), ("a", 1, "y"), ("b", 0, "z"), ("b", 1, "\\ud800"),
     ]  # fmt: skip
+    back = run.read_evaluation(8)
+    assert (back.ids, back.outcomes) == (an_evaluation().ids, an_evaluation().outcomes)
+    np.testing.assert_array_equal(back.rewards, an_evaluation().rewards)
 
 
 def test_truncate_forgets_a_step_and_all_after_it(run):

@@ -1,0 +1,190 @@
+"""A run as text for people: a line a step, with the time left, and in the end what was gained."""
+
+from __future__ import annotations
+
+import collections
+import os
+import statistics
+import sys
+import textwrap
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from rl.config import RunConfig
+from rl.evaluate import Evaluation, compare
+from rl.run import Run
+
+_STEPS_TIMED = 8  # The newest steps, from which the time left is told.
+
+
+class Console:
+    """What `rl.train` tells, as lines of text. On a terminal, what is going on stands below them.
+
+    `Console()` is an argument of `rl.train`; a call is one event, e.g. `console("step", step=3, metrics={...})`.
+    """
+
+    def __init__(self, stream: TextIO | None = None):
+        self._stream = sys.stdout if stream is None else stream
+        self._live = self._stream.isatty()
+        self._config: RunConfig | None = None
+        self._path = ""
+        self._step_seconds: collections.deque[float] = collections.deque(maxlen=_STEPS_TIMED)
+        self._evaluation_began = 0.0
+        self._evaluation_seconds = 0.0
+
+    def __call__(self, kind: str, **fields: Any) -> None:
+        """Shows one event; one that people need not see is passed over."""
+        match kind:
+            case "start":
+                self._start(**fields)
+            case "progress":
+                self._progress(**fields)
+            case "evaluation":
+                self._evaluation(**fields)
+            case "step":
+                self._step(**fields)
+            case "report":
+                self._say("\n" + report_text(fields["report"], self._path, gain_text(Run(self._path))))
+            case "finding":
+                self._say(fields["message"])
+            case "dropped":
+                self._say(f"  dropped    {fields['problem']}: {one_line(fields['reason'], 100)}")
+            case "update_skipped":
+                self._say(f"  skipped    update {fields['step'] + 1}: {fields['reason']}")
+            case "actor_died":
+                self._say(f"  restarting {fields['actor']}: {one_line(fields['reason'], 100)}")
+            case "checkpoint":
+                self._say(f"  saved      {shortest(fields['path'])}")
+            case "stopping":
+                self._say("  stopping   with a checkpoint; once more to stop at once")
+
+    def _start(self, path: Any, config: RunConfig, step: int) -> None:
+        self._config, self._path = config, shortest(str(path))
+        P, G = config.problems_per_step, config.group_size
+        self._say(f"{config.model.name}: {config.steps} updates of {P} problems × {G} answers, in {self._path}")
+        if step:
+            self._say(f"  going on   after {step} updates")
+        self._wait("  starting   …")
+
+    def _progress(self, what: str, done: int, of: int) -> None:
+        if not done:
+            self._evaluation_began = time.monotonic()
+        self._wait(f"  {what} {done}/{of}")
+
+    def _evaluation(self, step: int, evaluation: Evaluation) -> None:
+        self._evaluation_seconds = time.monotonic() - self._evaluation_began
+        mean, low, high, n = evaluation.interval
+        errors = f", {evaluation.errors} answers could not be judged" if evaluation.errors else ""
+        self._say(f"  held out   {mean:.3f}  [{low:.3f}, {high:.3f}]  after {step} updates, {n} problems{errors}")
+
+    def _step(self, step: int, metrics: Mapping[str, Any]) -> None:
+        self._step_seconds.append(metrics["time/step"])
+        steps = self._config.steps if self._config else step + 1
+        shown = {"reward": "reward/mean", "entropy": "entropy"}
+        values = "".join(f"  {name} {metrics[key]:.3f}" for name, key in shown.items() if key in metrics)
+        line = (
+            f"{step + 1:>6}/{steps:<4}{values}  {metrics['completion/tokens']:,} tokens  {metrics['time/step']:.1f} s"
+        )
+        left = self._seconds_left(step + 1)
+        self._say(line + (f"  {duration(left)} left" if left else ""))
+        self._wait("  sampling   …" if step + 1 < steps else "  finishing  …")
+
+    def _seconds_left(self, done: int) -> float:
+        """The steps and evaluations to come, at the pace of the newest ones."""
+        if self._config is None:
+            return 0.0
+        steps, every = self._config.steps, self._config.eval_every
+        due = sum(step == steps or (every > 0 and step % every == 0) for step in range(done, steps + 1))
+        evaluations = due if self._config.held_out else 0
+        return (steps - done) * statistics.median(self._step_seconds) + evaluations * self._evaluation_seconds
+
+    def _say(self, text: str) -> None:
+        self._stream.write(("\r\x1b[2K" if self._live else "") + text + "\n")
+        self._stream.flush()
+
+    def _wait(self, text: str) -> None:
+        """Shows what is going on until the next line. Only a terminal can take it back."""
+        if self._live:
+            self._stream.write("\r\x1b[2K" + text)
+            self._stream.flush()
+
+
+def report_text(report: Mapping[str, Any], path: str, gain: str = "") -> str:
+    """The end of a run: what was gained, a prompt answered before and after, and what to do next.
+
+    Args:
+      report: what report.json holds.
+      path: of the run.
+      gain: a sentence on how sure the gain is.
+    """
+    lines = [f"{report['steps']} updates in {duration(report['seconds'])}."]
+    before, after, example = report.get("before"), report.get("after"), report.get("example")
+    if before and after:
+        moved = "rose" if after["mean"] > before["mean"] else "fell" if after["mean"] < before["mean"] else "stayed"
+        lines.append(
+            f"Mean reward on {after['n']} held-out problems {moved} from {_interval(before)} to {_interval(after)} "
+            "(95 % intervals)."
+        )
+        lines += [gain] if gain else []
+    if example:
+        prompt = example["prompt"]
+        asked = prompt if isinstance(prompt, str) else prompt[-1]["content"]
+        lines += ["", f"One of them, {example['problem']}:"]
+        for name, text in (("asked", asked), ("before", example["before"]), ("after", example["after"])):
+            lines.append(textwrap.indent(f"{name:<8}{one_line(text, 400)}", "  "))
+    lines += [
+        "",
+        f"The run is in {path}. Next:",
+        f"  assay eval {path} --samples 8       measure it more closely",
+        f"  assay export {path} my-model        write it as a Hugging Face directory",
+        f"  assay train --resume {path} steps={report['steps'] * 2 or 1}   go on",
+    ]
+    return "\n".join(lines)
+
+
+def gain_text(run: Run) -> str:
+    """A sentence on how sure the difference between a run's first and last evaluation is; "" where there is none."""
+    lines = run.evaluations()
+    if len(lines) < 2 or min(lines[0]["n"], lines[-1]["n"]) < 2:
+        return ""
+    mean, low, high, _ = compare(run.read_evaluation(lines[0]["step"]), run.read_evaluation(lines[-1]["step"]))
+    told = "" if low > 0 or high < 0 else ", which may be chance"
+    return f"Compared problem by problem: {mean:+.3f} [{low:+.3f}, {high:+.3f}]{told}."
+
+
+def evaluation_text(evaluation: Evaluation, temperature: float) -> str:
+    """An evaluation for people: the mean, its interval, and pass@k for powers of two."""
+    mean, low, high, n = evaluation.interval
+    k = evaluation.rewards.shape[1]
+    how = "one greedy answer each" if temperature == 0 else f"{k} answers each at temperature {temperature:g}"
+    lines = [f"mean      {mean:.3f}  [{low:.3f}, {high:.3f}]  {n} problems, {how}"]
+    ladder = sorted({*(2**i for i in range(k.bit_length())), k})
+    lines += [f"{f'pass@{i}':<10}{evaluation.pass_at(i):.3f}" for i in ladder if i > 1]
+    if evaluation.errors:
+        lines.append(f"{evaluation.errors} answers could not be judged; they count neither as right nor as wrong.")
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """ "42 s", "7 min", "1 h 05 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def one_line(text: str, most: int) -> str:
+    """At most so many characters of a text on one line. What could move a terminal's cursor is spelled out."""
+    line = "".join(c if c.isprintable() else "↵" if c == "\n" else repr(c)[1:-1] for c in text)
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def shortest(path: str) -> str:
+    """A path as people would type it here."""
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(path) else path
+
+
+def _interval(summary: Mapping[str, float]) -> str:
+    return f"{summary['mean']:.3f} [{summary['low']:.3f}, {summary['high']:.3f}]"

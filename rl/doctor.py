@@ -1,0 +1,89 @@
+"""What this machine has for a run, and what is wrong with it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import shutil
+import sys
+
+from rl.run import cores, machine, versions
+
+
+def diagnose() -> tuple[list[tuple[str, str]], list[str]]:
+    """What there is, as (name, description), and what is wrong, in sentences that say what to do."""
+    import verifiers  # rl/__init__.py has made sure that it is ours.
+    from policy.download import cache_folder
+    from policy.transformer import fast_dtype
+
+    facts: list[tuple[str, str]] = []
+    wrong: list[str] = []
+    found = versions()
+    facts.append(("versions", ", ".join(f"{name} {version}" for name, version in found.items())))
+    facts.append(("python", f"{sys.executable} on {platform.platform()}"))
+    wrong += [
+        f"{name} is not installed: pip install {name}" for name, version in found.items() if version == "not installed"
+    ]
+
+    import jax
+
+    try:
+        devices = ", ".join(f"{device.device_kind} ({device.platform})" for device in jax.devices())
+    except RuntimeError as error:
+        devices = "none"
+        wrong.append(f"JAX finds no device: {str(error).splitlines()[0]}")
+    here = machine()
+    facts.append(("devices", devices))
+    facts.append(("processor", f"{here['cpu']}, {' '.join(here['flags']) or 'no vector instructions known'}"))
+    facts.append(("threads", f"{cores()} (RunConfig.threads sets them, and decides the bits)"))
+    facts.append(
+        ("dtype", f"{fast_dtype() if devices != 'none' else '?'} (of matrix products, where RunConfig.dtype is None)")
+    )
+    memory = _memory()
+    facts.append(
+        ("memory", "unknown" if memory is None else f"{memory[1] / 2**30:.1f} of {memory[0] / 2**30:.1f} GiB free")
+    )
+    if memory and memory[1] < 3 * 2**30:
+        wrong.append(
+            "Less than 3 GiB of memory are free: a model of 135 million parameters needs about as much to train."
+        )
+    free = shutil.disk_usage(".").free
+    facts.append(("disk", f"{free / 2**30:.1f} GiB free in {pathlib.Path.cwd()}"))
+    if free < 4 * 2**30:
+        wrong.append(
+            "Less than 4 GiB of disk are free here: a checkpoint of 135 million parameters takes 1.6 GB; three stay."
+        )
+    if not os.access(".", os.W_OK):
+        wrong.append(f"{pathlib.Path.cwd()} cannot be written: start runs elsewhere, or with --run DIR.")
+    facts.append(("cache", str(cache_folder())))
+    facts.append(("verifiers", f"{pathlib.Path(verifiers.__file__).parent}, which is ours"))
+    wrong += _foreign()
+    entries = importlib.metadata.entry_points(group="assay.verifiers")
+    facts.append(("plugins", ", ".join(sorted({f"{entry.name} = {entry.value}" for entry in entries})) or "none"))
+    return facts, wrong
+
+
+def _foreign() -> list[str]:
+    """Other distributions that own an import name of ours: the next install may overwrite ours, or hide it."""
+    owners = importlib.metadata.packages_distributions()
+    return [
+        f"The distribution {owner!r} also installs the import name {name!r}: uninstall it, then reinstall assay-rl."
+        for name in ("rl", "verifiers", "graders", "policy")
+        for owner in sorted(set(owners.get(name, ())) - {"assay-rl"})
+    ]
+
+
+def _memory() -> tuple[int, int] | None:
+    """Total and free bytes, within the limit of a container; None where the system does not say."""
+    file = pathlib.Path("/proc/meminfo")
+    if not file.is_file():
+        return None
+    lines = dict(line.split(":", 1) for line in file.read_text().splitlines())
+    total, free = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    limit, used = (pathlib.Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
+        most = int(limit.read_text())
+        total, free = min(total, most), min(free, most - int(used.read_text()))
+    return total, free
