@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
+import small
 
 from policy import make_policy
 from policy.attention import key_tiles
@@ -46,11 +46,11 @@ def test_advantages_by_hand():
 
 
 def test_a_member_that_was_not_scored_is_left_out_of_the_group():
-    group = tiny.groups(1, 4)[0]
+    group = small.groups(1, 4)[0]
     verdicts = [Verdict(1, Outcome.CORRECT), Verdict(0, Outcome.ERROR), Verdict(0, Outcome.INCORRECT)]
     rollouts = tuple(dataclasses.replace(r, verdict=v) for r, v in zip(group.rollouts, verdicts, strict=False))
     group = dataclasses.replace(group, rollouts=rollouts)
-    batch, _ = make_batch([group], tiny.run_config(advantage=group_centered))
+    batch, _ = make_batch([group], small.run_config(advantage=group_centered))
     assert set(np.unique(batch.advantages[batch.mask])) == {-0.5, 0.5}  # A zero in its place would give -1/3, 2/3.
     assert batch.count == rollouts[0].completion.mask.sum() + rollouts[2].completion.mask.sum()
 
@@ -60,7 +60,7 @@ def test_a_member_that_was_not_scored_is_left_out_of_the_group():
 
 def slow_logits(params, tokens):
     """One sequence at a time, one position at a time: int [T] -> [T, V]."""
-    c = tiny.CONFIG
+    c = small.CONFIG
     x = params["embedding"]["w"][tokens].astype(np.float64)  # [T, D]
 
     def norm(x, scale):
@@ -120,9 +120,9 @@ def slow_loss(groups, params, *, clip, temperature, reference=None, beta=0.0):
 
 @pytest.mark.parametrize(("temperature", "beta"), [(1.0, 0.0), (0.7, 0.0), (1.0, 0.3)])
 def test_the_objective_agrees_with_numpy(temperature, beta):
-    config = tiny.run_config(temperature=temperature, kl_coefficient=beta, micro_batch_tokens=96)
-    params, reference = tiny.load(0), tiny.load(1) if beta else None
-    groups = tiny.groups(2, 4)
+    config = small.run_config(temperature=temperature, kl_coefficient=beta, micro_batch_tokens=96)
+    params, reference = small.load(0), small.load(1) if beta else None
+    groups = small.groups(2, 4)
     batch, _ = make_batch(groups, config)
     assert len(batch.tokens) > 1  # Several rows, so that packing has a part in it.
     loss, _ = gradient(config, batch, params, reference)
@@ -131,8 +131,8 @@ def test_the_objective_agrees_with_numpy(temperature, beta):
 
 
 def test_the_gradient_agrees_with_finite_differences():
-    config = tiny.run_config(clip=10.0)  # No kink nearby.
-    params, groups = tiny.load(0), tiny.groups(1, 3)
+    config = small.run_config(clip=10.0)  # No kink nearby.
+    params, groups = small.load(0), small.groups(1, 3)
     _, g = gradient(config, make_batch(groups, config)[0], params)
     for module, name, place in [
         ("layer_0/qkv", "w", (3, 5)),
@@ -151,21 +151,21 @@ def test_the_gradient_agrees_with_finite_differences():
 
 
 def test_micro_batches_row_order_and_padding_do_not_change_the_gradient():
-    params, groups = tiny.load(0), tiny.groups(4, 4)
-    whole = tiny.run_config(micro_batch_tokens=2048)
+    params, groups = small.load(0), small.groups(4, 4)
+    whole = small.run_config(micro_batch_tokens=2048)
     one_row, _ = make_batch(groups, whole)
     assert len(one_row.tokens) == 1
     loss, tree = gradient(whole, one_row, params)
     for columns, order in ((96, 1), (96, -1), (160, 1), (4096, -1)):
-        config = tiny.run_config(micro_batch_tokens=columns)
+        config = small.run_config(micro_batch_tokens=columns)
         other_loss, other = gradient(config, make_batch(groups[::order], config)[0], params)
         assert other_loss == pytest.approx(loss, abs=1e-6)
         assert_same(tree, other)
 
 
 def test_tree_rows_equal_one_completion_per_row():
-    params, groups = tiny.load(0), tiny.groups(3, 4)
-    config = tiny.run_config(micro_batch_tokens=512)
+    params, groups = small.load(0), small.groups(3, 4)
+    config = small.run_config(micro_batch_tokens=512)
     loss, tree = gradient(config, make_batch(groups, config)[0], params)
     f = jax.jit(jax.value_and_grad(lambda p, row: micro_batch_loss(config, "float32", p, None, row)[0]))
     total, other = 0.0, jax.tree.map(np.zeros_like, params)
@@ -194,8 +194,8 @@ def plain_row(completion, advantage, count, length=64):
 
 
 def test_copies_in_the_dtype_of_the_products_give_the_same_gradient_in_float32():
-    params, config = tiny.load(0), tiny.run_config()
-    batch, _ = make_batch(tiny.groups(2, 4), config)
+    params, config = small.load(0), small.run_config()
+    batch, _ = make_batch(small.groups(2, 4), config)
     _, tree = gradient(config, batch, params)
     doubled = with_copies(params, jax.jit(compute_copies, static_argnums=1)(params, "float32"))
     row = Batch(*(jnp.asarray(x) for x in batch))
@@ -204,8 +204,8 @@ def test_copies_in_the_dtype_of_the_products_give_the_same_gradient_in_float32()
 
 
 def test_bfloat16_products_are_close_to_float32():
-    params, config = tiny.load(0), tiny.run_config()
-    batch, _ = make_batch(tiny.groups(2, 4), config)
+    params, config = small.load(0), small.run_config()
+    batch, _ = make_batch(small.groups(2, 4), config)
     row = Batch(*(jnp.asarray(x) for x in batch))
     _, tree = gradient(config, batch, params)
     doubled = with_copies(params, jax.jit(compute_copies, static_argnums=1)(params, jnp.bfloat16))
@@ -246,8 +246,8 @@ def test_token_logprobs_skip_what_is_not_asked_for():
 
 
 def test_a_batch_where_nothing_trains_changes_nothing_and_says_so():
-    config = tiny.run_config(advantage=lambda r: np.zeros_like(r))
-    batch, metrics = make_batch(tiny.groups(2, 4), config)
+    config = small.run_config(advantage=lambda r: np.zeros_like(r))
+    batch, metrics = make_batch(small.groups(2, 4), config)
     assert len(batch.tokens) == 0
     assert metrics["groups/uniform"] == 1
     learner = Learner(config)
@@ -257,25 +257,25 @@ def test_a_batch_where_nothing_trains_changes_nothing_and_says_so():
 
 
 def test_uniform_groups_count_in_the_mean():
-    groups = tiny.groups(2, 4)
+    groups = small.groups(2, 4)
     even = dataclasses.replace(
         groups[1],
         rollouts=tuple(dataclasses.replace(r, verdict=Verdict(1, Outcome.CORRECT)) for r in groups[1].rollouts),
     )
-    batch, _ = make_batch([groups[0], even], tiny.run_config())
-    alone, _ = make_batch([groups[0]], tiny.run_config())
+    batch, _ = make_batch([groups[0], even], small.run_config())
+    alone, _ = make_batch([groups[0]], small.run_config())
     np.testing.assert_array_equal(batch.tokens, alone.tokens)
     assert batch.count == alone.count + sum(r.completion.mask.sum() for r in even.rollouts)
 
 
 def test_an_advantage_function_of_the_wrong_shape_is_refused():
     with pytest.raises(ValueError, match="must return 4 finite numbers"):
-        make_batch(tiny.groups(1, 4, seed=3)[:1], tiny.run_config(advantage=lambda r: r[:1]))
+        make_batch(small.groups(1, 4, seed=3)[:1], small.run_config(advantage=lambda r: r[:1]))
 
 
 def test_an_update_climbs():
-    config = tiny.run_config(learning_rate=1e-2, warmup_steps=0)
-    learner, groups = Learner(config), tiny.groups(2, 4)
+    config = small.run_config(learning_rate=1e-2, warmup_steps=0)
+    learner, groups = Learner(config), small.groups(2, 4)
     batch, _ = make_batch(groups, config)
     first = learner.update(batch)
     second = learner.update(batch)
@@ -284,8 +284,8 @@ def test_an_update_climbs():
 
 
 def test_save_and_restore_are_bit_exact(tmp_path):
-    config = tiny.run_config()
-    batch, _ = make_batch(tiny.groups(2, 4), config)
+    config = small.run_config()
+    batch, _ = make_batch(small.groups(2, 4), config)
     learner = Learner(config)
     learner.update(batch)
     learner.save(tmp_path)
@@ -296,8 +296,8 @@ def test_save_and_restore_are_bit_exact(tmp_path):
 
 
 def test_an_update_that_is_not_finite_is_refused_and_leaves_the_parameters():
-    config = tiny.run_config()
-    batch, _ = make_batch(tiny.groups(2, 4), config)
+    config = small.run_config()
+    batch, _ = make_batch(small.groups(2, 4), config)
     learner = Learner(config)
     before = learner.params()
     with pytest.raises(FloatingPointError, match="not finite"):
@@ -307,9 +307,9 @@ def test_an_update_that_is_not_finite_is_refused_and_leaves_the_parameters():
 
 def test_hidden_sees_its_own_tree_and_nothing_else():
     """Changing a sibling or another tree changes no bit of a completion's hidden states."""
-    params, config = tiny.load(0), tiny.run_config(micro_batch_tokens=512)
-    batch, _ = make_batch(tiny.groups(3, 4), config)
-    hidden = jax.jit(make_policy(tiny.CONFIG).hidden)
+    params, config = small.load(0), small.run_config(micro_batch_tokens=512)
+    batch, _ = make_batch(small.groups(3, 4), config)
+    hidden = jax.jit(make_policy(small.CONFIG).hidden)
     arguments = (batch.segment, batch.prefix, batch.position, batch.keys)
     before = np.asarray(hidden(params, batch.tokens, *arguments))
     segment, prefix = batch.segment[0], batch.prefix[0]

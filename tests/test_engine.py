@@ -1,0 +1,203 @@
+"""The engine agrees with the learner, and a row depends on nothing but itself."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from policy import Engine, Versioned, make_policy
+from policy.sampling import sample
+from policy.transformer import from_host, to_host
+
+PROMPTS = [list(range(10 + i, 30 + 5 * i)) for i in range(6)]  # 20 to 45 tokens
+
+
+def engine(dtype="float32", slots=6, max_tokens=12, **overrides):
+    settings = {"seed": 7, "slots": slots, "prompt_columns": 50, "max_tokens": max_tokens, "dtype": dtype}
+    made = Engine(small.MODEL, **(settings | overrides))
+    made.load(small.versioned(3, dtype=dtype))
+    return made
+
+
+def generate(made, names, *, samples=4, temperature=1.0):
+    for name in names:
+        made.submit(name, PROMPTS[name], samples=samples, temperature=temperature, stream=0, index=name)
+    done = {}
+    while not made.idle:
+        done.update(made.step())
+    return done
+
+
+def assert_same_bits(a, b):
+    np.testing.assert_array_equal(a.tokens, b.tokens)
+    np.testing.assert_array_equal(a.logprobs, b.logprobs)
+    np.testing.assert_array_equal(a.policy_logprobs, b.policy_logprobs)
+
+
+@functools.cache
+def forward(dtype):
+    policy = make_policy(small.CONFIG, dtype)
+    return jax.jit(lambda params, *row: policy.head(params, policy.hidden(params, *row)))
+
+
+def logits(tokens, dtype="float32"):
+    """The learner's view of a sequence, as one segment in one row: [V, 64]."""
+    row = np.zeros((1, 64), np.int32)
+    row[0, : len(tokens)] = tokens
+    segment = (np.arange(64) < len(tokens)).astype(np.int32)[None]
+    position = np.arange(64, dtype=np.int32)[None]
+    keys = np.tile(np.arange(2, dtype=np.int32), (1, 2, 1))  # Both tiles may see both, so that one shape serves all.
+    return forward(dtype)(small.load(0), row, segment, segment, position, keys)
+
+
+def learner_logprobs(completion, dtype="float32", temperature=1.0):
+    tokens = np.concatenate([completion.prompt, completion.tokens])
+    logprobs = jax.nn.log_softmax(logits(tokens, dtype) / temperature, axis=0)
+    p = len(completion.prompt)
+    return np.asarray(logprobs)[completion.tokens, np.arange(p - 1, len(tokens) - 1)]
+
+
+def test_sampler_and_learner_agree_in_float32():
+    done = generate(engine(), range(6))
+    for completions in done.values():
+        for c in completions[:2]:
+            assert np.abs(c.policy_logprobs - learner_logprobs(c)).max() < 1e-4
+            np.testing.assert_allclose(c.logprobs, c.policy_logprobs, atol=1e-6)  # The temperature is 1.
+
+
+def test_the_tempered_law_is_the_one_that_was_sampled():
+    for c in generate(engine(), [1], temperature=0.5)[1]:
+        assert np.abs(c.logprobs - learner_logprobs(c, temperature=0.5)).max() < 1e-4
+        assert np.abs(c.policy_logprobs - learner_logprobs(c)).max() < 1e-4
+
+
+def test_sampler_and_learner_agree_in_bfloat16_to_its_noise():
+    done = generate(engine("bfloat16"), range(3), samples=2)
+    gaps = [np.abs(c.policy_logprobs - learner_logprobs(c, "bfloat16")) for cs in done.values() for c in cs]
+    assert np.concatenate(gaps).mean() < 0.1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_row_depends_on_nothing_but_itself(dtype):
+    """Order of arrival, neighbors, slots and refills change no bit."""
+    made = engine(dtype)
+    first = generate(made, range(6))
+    for names in ([5, 4, 3, 2, 1, 0], [2], [4, 0]):
+        for name, completions in generate(made, names).items():
+            for a, b in zip(first[name], completions, strict=True):
+                assert_same_bits(a, b)
+    # Fewer samples of a prompt are the first ones of many.
+    for a, b in zip(first[3], generate(made, [3], samples=2)[3], strict=False):
+        assert_same_bits(a, b)
+
+
+def test_samples_seeds_and_indices_differ():
+    made = engine()
+    completions = generate(made, [0], samples=8)[0]
+    assert len({c.tokens.tobytes() for c in completions}) == 8
+    other = generate(engine(seed=8), [0], samples=8)[0]
+    assert all(a.tokens.tobytes() != b.tokens.tobytes() for a, b in zip(completions, other, strict=True))
+
+
+def test_greedy_takes_the_most_likely_token_and_is_certain_of_it():
+    (c,) = generate(engine(), [2], samples=1, temperature=0.0)[2]
+    assert not c.logprobs.any()
+    tokens = list(c.prompt)
+    for token in c.tokens:
+        assert int(jnp.argmax(logits(tokens)[:, len(tokens) - 1])) == token
+        tokens.append(int(token))
+
+
+def test_an_end_token_ends_a_completion_and_is_part_of_it():
+    likely = generate(engine(), [0], samples=1, temperature=0.0)[0][0].tokens[3]
+
+    class Ends(type(small.MODEL.tokenizer)):
+        ends = (int(likely),)
+
+    made = Engine(
+        dataclasses.replace(small.MODEL, tokenizer=Ends()), seed=7, slots=6, prompt_columns=50, max_tokens=12,
+        dtype="float32",
+    )  # fmt: skip
+    made.load(small.versioned(3))
+    (c,) = generate(made, [0], samples=1, temperature=0.0)[0]
+    assert c.finish == "stop"
+    assert c.tokens[-1] == likely
+    assert likely not in c.tokens[:-1]
+    assert c.version == 3
+
+
+def test_sampled_frequencies_match_the_softmax():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=258).astype(np.float32) * 2
+    n = 40_000
+    uniform = (np.arange(n) + 0.5) / n  # Evenly spaced: the error is that of the inversion, not of chance.
+    for temperature in (1.0, 0.5):
+        token = sample(
+            np.tile(logits[:, None], n), uniform.astype(np.float32), np.full(n, temperature, np.float32)
+        ).token
+        p = np.asarray(jax.nn.softmax(logits / temperature))
+        assert np.abs(np.bincount(token, minlength=258) / n - p).max() < 2e-4
+
+
+def test_sampling_never_leaves_the_vocabulary():
+    logits = np.zeros((258, 3), np.float32)
+    token = sample(
+        logits, np.array([0.0, 0.5, np.nextafter(np.float32(1), np.float32(0))]), np.ones(3, np.float32)
+    ).token
+    assert token.tolist() == [0, 129, 257]
+
+
+def test_the_transport_of_bfloat16_is_exact():
+    tree = {"embedding": {"w": jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.bfloat16)}}
+    there = to_host(tree)
+    assert there["embedding"]["w"].dtype == np.uint16
+    back = from_host(there)
+    np.testing.assert_array_equal(np.asarray(back["embedding"]["w"]), np.asarray(tree["embedding"]["w"]))
+    np.testing.assert_array_equal(back["rows"]["w"], there["embedding"]["w"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt": []}, "1 to 64 tokens, got 0"),
+        ({"prompt": [3] * 65}, "got 65"),
+        ({"prompt": [3, 258]}, "outside the vocabulary of 258"),
+        ({"prompt": [-1]}, "outside the vocabulary"),
+        ({"samples": 0}, "samples must be >= 1"),
+        ({"temperature": -0.5}, "temperature finite and >= 0"),
+        ({"temperature": float("nan")}, "temperature finite and >= 0"),
+    ],
+)
+def test_a_bad_request_is_refused(changes, message):
+    request = {"prompt": [3], "samples": 1, "temperature": 1.0, "stream": 0, "index": 0} | changes
+    with pytest.raises(ValueError, match=message):
+        engine().submit("x", request.pop("prompt"), **request)
+
+
+def test_a_context_without_room_is_refused():
+    with pytest.raises(
+        ValueError, match=r"A prompt of 510 and a completion of 12 tokens do not fit the context of 512"
+    ):
+        engine(prompt_columns=510)
+
+
+def test_new_parameters_wait_until_nothing_is_written():
+    made = engine()
+    made.submit("x", [3], samples=1, temperature=1.0, stream=0, index=0)
+    with pytest.raises(RuntimeError, match="step until the engine is idle"):
+        made.load(small.versioned(4))
+
+
+def test_logits_that_are_not_finite_are_an_error_and_not_a_sample():
+    made = engine()
+    params = {
+        m: {n: np.full_like(p, np.nan) for n, p in leaves.items()} for m, leaves in small.versioned().params.items()
+    }
+    made.load(Versioned(9, params))
+    made.submit("x", [3], samples=1, temperature=1.0, stream=0, index=0)
+    with pytest.raises(FloatingPointError, match="version 9 are not finite"):
+        made.step()
