@@ -23,6 +23,7 @@ import re
 import sys
 import sysconfig
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -160,13 +161,15 @@ def _connect(address: str | None) -> bool:
         runtime_env = {"py_modules": [str(_ROOT / package) for package in _PACKAGES]}
     else:
         runtime_env = {"worker_process_setup_hook": _import_from(str(_ROOT))}
-    ray.init(
-        address=address or "local",
-        include_dashboard=None if address else False,
-        runtime_env=runtime_env,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    with warnings.catch_warnings():  # JAX warns of forks. These execute another program at once.
+        warnings.filterwarnings("ignore", message=r"os\.fork\(\)", category=RuntimeWarning)
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            runtime_env=runtime_env,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     return True
 
 
@@ -347,7 +350,8 @@ class RayPool:
             "allow_out_of_order_execution": stateless,  # A call whose arguments are late holds up nobody.
             "runtime_env": {"env_vars": env},
         }
-        actor: Any = ray.remote(**options)(_Host)
+        host = type(cls.__name__, (_Host,), {})  # By this name it appears among the machine's processes.
+        actor: Any = ray.remote(**options)(host)
         made = ray.put((cls, args, kwargs))  # Once, not once an actor: models can be large.
         self._make: Callable[[], Any] = lambda: actor.remote(made)
         handles = [self._make() for _ in range(count)]

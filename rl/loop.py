@@ -86,6 +86,9 @@ def train(
             run.event(kind, **fields)
             console(kind, **fields)
 
+        if config.inline and config.threads not in (None, int(os.environ.get("NPROC", 0))):
+            message = f"threads={config.threads} has no effect inline, where JAX runs already"
+            console("finding", message=f"{message}: start Python with NPROC={config.threads} in the environment.")
         console("start", path=run.path, config=config, step=last.step if last else 0)
         here = stack.enter_context(cluster.start(address=config.address, inline=config.inline, on_event=on_event))
         crew = _spawn(here, fitted, prompt_columns)

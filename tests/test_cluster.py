@@ -30,6 +30,9 @@ class Toy:
     def pid(self):
         return os.getpid()
 
+    def title(self):
+        return pathlib.Path("/proc/self/cmdline").read_text()
+
     def environ(self):
         return pathlib.Path("/proc/self/environ").read_bytes().split(b"\0")
 
@@ -124,6 +127,7 @@ def test_inline_work_waits_until_it_is_asked_for():
 
 def test_the_environment_is_there_before_the_process_starts(here):
     toy = here.spawn(Toy, name="toy", threads=1)
+    assert "ray::Toy" in cluster.get(toy.call("title"))
     env = cluster.get(toy.call("environ"))
     assert b"NPROC=1" in env
     assert b"JAX_PLATFORMS=cpu" in env
@@ -202,6 +206,13 @@ def test_an_actor_that_cannot_start_says_why(here):
     toy = here.spawn(Toy, name="toy", fail=True)
     with pytest.raises(ActorFailed, match=r"The toy 0 could not start: .*The toy is broken\."):
         cluster.get(toy.call("pid"))
+
+
+def test_without_ray(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ActorFailed, match="Ray is not installed: install it, or set"):
+        cluster.start()
+    assert cluster.get(cluster.start(inline=True).spawn(Toy, name="toy").call("add", 1)) == 1
 
 
 def test_strangers_in_the_current_directory(tmp_path):

@@ -55,7 +55,6 @@ def config(**changes) -> rl.RunConfig:
         "slots": 8,
         "micro_batch_tokens": 64,
         "dtype": "float32",
-        "threads": 1,
         "inline": True,
     }
     return rl.RunConfig(**{**fields, **changes})
