@@ -55,7 +55,8 @@ def two_sentences(problem: Problem, completion: str) -> Verdict:
     text = completion.strip()
     if any(comma in text for comma in ",，、،"):
         return judged(False, text, "a comma")
-    sentences = [" ".join(words(part)).lower() for part in re.split(r"[.!?]+(?:\s+|$)", text)]
+    unnumbered = re.sub(r"^\s*[0-9*-]+[.)]?\s+", "", text, flags=re.MULTILINE)  # "1. One sentence.\n2. Another."
+    sentences = [" ".join(words(part)).lower() for part in re.split(r"[.!?]+[\"”]?(?:\s+|$)", unnumbered)]
     if sentences.pop():
         return judged(False, text, "the last sentence does not end")
     if any(len(sentence.split()) < 3 for sentence in sentences):
@@ -103,9 +104,9 @@ def unparsed(text: str, reason: str) -> Verdict:
 KINDS = {
     "json_two_keys": (
         json_two_keys,
-        'Describe {topic} as a JSON object with exactly two keys, "name" and "fact". Reply with the JSON only.',
-        {"keys": ["name", "fact"]},
-        '{{"name": "{topic}", "fact": "It is well known."}}',
+        'Reply with a JSON object about {topic} with exactly two short keys, "name" and "kind".',
+        {"keys": ["name", "kind"]},
+        '{{"name": "{topic}", "kind": "thing"}}',
     ),
     "few_words": (
         few_words,
@@ -115,7 +116,7 @@ KINDS = {
     ),
     "two_sentences": (
         two_sentences,
-        "Write exactly two short sentences about {topic}. Do not use any commas.",
+        "Write 2 short simple sentences about {topic} without commas.",
         {"sentences": 2},
         "I often think about {topic}. It makes me happy.",
     ),

@@ -18,18 +18,18 @@ custom = load_file(EXAMPLES / "custom_verifier.py")
 TABLE = {
     "json_two_keys": (
         [
-            '{"name": "Cat", "fact": "It purrs."}', '{"fact": "It purrs.", "name": "Cat"}',
-            '  {"name":"a","fact":"bc"}\n', '```json\n{"name": "Cat", "fact": "It purrs."}\n```',
-            '{"name": "Cat", "fact": 9}', '{"name": "cat", "fact": ["purrs"]}',
+            '{"name": "Cat", "kind": "It purrs."}', '{"kind": "It purrs.", "name": "Cat"}',
+            '  {"name":"a","kind":"bc"}\n', '```json\n{"name": "Cat", "kind": "It purrs."}\n```',
+            '{"name": "Cat", "kind": 9}', '{"name": "cat", "kind": ["purrs"]}',
         ],
         [
-            "", "{}", "[]", '"name, fact"', "null", "name: Cat, fact: purrs", '{"name": "Cat"}',
-            '{"name": "", "fact": ""}', '{"name": "Cat", "fact": "..."}', '{"name": "Cat", "name": "Cat"}',
-            '{"name": "Cat", "fact": "x", "fact": "y"}', '{"name": "Cat", "fact": "purrs", "color": "red"}',
-            '{"name": "Cat", "kind": "pet"}', '{"name": null, "fact": "purrs"}',
-            '{"name": "Cat", "fact": "purrs"} Enjoy!', 'Sure: {"name": "Cat", "fact": "purrs"}',
-            '{"name": "Cat", "fact": "purr', '[["name", "Cat"], ["fact", "purrs"]]', "[" * 100_000,
-            '{"name": {}, "fact": []}', "{'name': 'Cat', 'fact': 'purrs'}",
+            "", "{}", "[]", '"name, kind"', "null", "name: Cat, kind: purrs", '{"name": "Cat"}',
+            '{"name": "", "kind": ""}', '{"name": "Cat", "kind": "..."}', '{"name": "Cat", "name": "Cat"}',
+            '{"name": "Cat", "kind": "x", "kind": "y"}', '{"name": "Cat", "kind": "purrs", "color": "red"}',
+            '{"name": "Cat", "color": "pet"}', '{"name": null, "kind": "purrs"}',
+            '{"name": "Cat", "kind": "purrs"} Enjoy!', 'Sure: {"name": "Cat", "kind": "purrs"}',
+            '{"name": "Cat", "kind": "purr', '[["name", "Cat"], ["kind", "purrs"]]', "[" * 100_000,
+            '{"name": {}, "kind": []}', "{'name': 'Cat', 'kind': 'purrs'}",
         ],
     ),
     "few_words": (
@@ -41,11 +41,14 @@ TABLE = {
         ],
     ),
     "two_sentences": (
-        ["Cats are small. They purr a lot.", "Do cats purr? Yes they do!", " I like tea. It is hot and sweet.\n",
+        ["Cats are small. They purr a lot.", "1. Cats are small.\n2. They purr a lot.",
+        '"Cats are small." "They purr a lot."',
+         "- Cats are small.\n- They purr a lot.", "Do cats purr? Yes they do!", " I like tea. It is hot and sweet.\n",
         "I ate 3.5 cakes. They were good."],
         [
             "", ".", ". .", "Cats are small.", "Cats are small. They purr a lot", "Cats, they purr. They are small.",
             "Cats are small. Cats are small.", "Cats. Dogs.", "Cats are small. They purr. ", "A b. C d.",
+            "1. Cats are small.\n2. They purr", "1. Cats.\n2. They purr.",
             "Cats are small. They purr a lot. I like them.", "Cats are small. They purr a lot. .",
             "one two three. 1 2 3.", "Cats are small， too. They purr a lot.", "! ? Cats are small",
         ],
