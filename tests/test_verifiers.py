@@ -176,9 +176,9 @@ def test_the_verifiers_are_functions_whatever_was_imported_and_pickle():
 def test_importing_verifiers_is_quick_and_light():
     code = """
 import sys, time
-start = time.perf_counter()
+start = time.process_time()  # Not of the clock: other tests run beside this one.
 import verifiers
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 heavy = {"jax", "ray", "datasets", "sympy", "mpmath", "numpy", "haiku", "httpx2"} & set(sys.modules)
 verifiers.number(verifiers.Problem("p", "", 72), "72")
 print(seconds, *heavy)
@@ -186,4 +186,4 @@ print(seconds, *heavy)
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
     seconds, *heavy = min(run.stdout for run in runs).split()
     assert not heavy
-    assert float(seconds) < 0.5  # 0.04 s on a quiet machine; the promise is 0.15 s.
+    assert float(seconds) < 0.15

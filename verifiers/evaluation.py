@@ -13,7 +13,8 @@ from fractions import Fraction
 from math import ceil, factorial, floor
 from typing import Any
 
-from verifiers.expressions import Node, TooLarge
+from verifiers.expressions import Node
+from verifiers.notation import TooLarge
 
 PRIME = 2**61 - 1
 BITS = 400  # Of precision of the numeric arithmetic.

@@ -13,8 +13,9 @@ from fractions import Fraction
 from typing import Any
 
 from verifiers.evaluation import Inexact, Numeric, Rational, Residue, Undefined, evaluate
-from verifiers.expressions import Node, TooLarge, Unreadable, normalize, parse
+from verifiers.expressions import Node, parse
 from verifiers.extraction import final_answer, gold_answer
+from verifiers.notation import TooLarge, Unreadable, normalize
 from verifiers.types import Outcome, Problem, Verdict
 
 _FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠"}

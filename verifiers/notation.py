@@ -1,0 +1,175 @@
+"""Turns a mathematical answer, in LaTeX or plain text, into tokens: one spelling for what has several."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+MAX_CHARACTERS = 3000
+MAX_TOKENS = 800
+
+
+class Unreadable(Exception):
+    """The text is no mathematical answer that the grammar knows."""
+
+
+class TooLarge(Exception):
+    """A deterministic bound on size, depth or work was reached."""
+
+
+class Token(NamedTuple):
+    kind: str  # number, symbol, text, function, or the sign itself
+    value: str
+
+
+FUNCTIONS = {
+    "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
+    "log", "ln", "exp", "abs", "floor", "ceil",
+}  # fmt: skip
+_ALIASES = {
+    "leq": "≤", "le": "≤", "leqslant": "≤", "geq": "≥", "ge": "≥", "geqslant": "≥", "neq": "≠", "ne": "≠",
+    "lt": "<", "gt": ">", "in": "∈", "cup": "∪", "approx": "≈", "sim": "≈", "pm": "±", "mp": "∓", "cdot": "*",
+    "times": "*", "ast": "*", "div": "/", "infty": "∞", "emptyset": "∅", "varnothing": "∅", "circ": "°",
+    "degree": "°", "lbrace": "\\{", "rbrace": "\\}", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|",
+    "ldots": "…", "dots": "…", "cdots": "…", "colon": ":", "langle": "(", "rangle": ")", "tfrac": "frac",
+    "dfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "asin": "arcsin", "acos": "arccos",
+    "atan": "arctan",
+}  # fmt: skip
+_SYMBOLS = frozenset(
+    {
+        "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa",
+        "lambda", "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega",
+        "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega", "ell", "hbar",
+    }
+)  # fmt: skip
+_UNICODE = str.maketrans(
+    {
+        "−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "√": "\\sqrt ", "π": "\\pi ",
+        "⩽": "≤", "⩾": "≥", "º": "°", "′": "'", "’": "'", "½": "\\frac12 ", "¼": "\\frac14 ", "¾": "\\frac34 ",
+        "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "θ": "\\theta ", "λ": "\\lambda ", "φ": "\\phi ",
+        "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "\u200b": None, "\ufeff": None,
+    }
+)  # fmt: skip
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_REWRITES = [
+    (re.compile(pattern), to)
+    for pattern, to in (
+        (r"\\\\(?=(?:[dt]?frac|sqrt|pi|left|right|text|cdot|times)(?![a-z]))", r"\\"),  # Escaped once too often.
+        (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\.?", " "),
+        (r"\\(?:displaystyle|textstyle|limits|boldsymbol|bm|angle|triangle)(?![a-zA-Z])", " "),
+        (r"(?<!\\)\\!\s*|\{,\}(?=[0-9]{3})", ""),
+        (r"(?<!\\)\\q?quad", " , "),
+        (r"\\\$|\$|\\\(|\\\)|\\\[|\\\]|[£€]", " "),
+        (r"\\%", "%"),
+        (r"(?<=[0-9])(?:\\[,:; ]|~|\\thinspace )\s?(?=[0-9]{3}(?![0-9]))", ""),
+        (r"(?<!\\)\\[,:;> ]|~", " "),
+        (r"\\(?:mathrm|mathbf|mathit|mbox|textbf|textit|textrm|operatorname|hbox)\s*(?=\{)", r"\\text"),
+        (r"\\text\s*\{([^{}]*)\}", lambda m: f" \\text{{{m[1].strip()}}} "),
+        # The range of a variable is no part of an answer, but a second answer behind it would be.
+        (r",? ?(?:\\text\{,? ?)?\bfor (?:all|any|every|some)\b(?:(?!\b(?:and|or)\b).)*$", ""),
+        (r"\\overline\s*\{?([0-9]+)\}?", r"\\overline{\1}"),
+        (r"\^\s*\{?\s*(?:\\circ|\\degree|°)(?![a-zA-Z])\s*\}?", "°"),
+        (r"\^\s*\{?\s*\\prime(?![a-zA-Z])\s*\}?", "'"),
+        (r"<=", "≤"), (r">=", "≥"), (r"!=", "≠"), (r"\*\*", "^"), (r"\.\.\.", "…"),
+        (r"(?<![0-9])([0-9]{1,3})((?: [0-9]{3})+)(?![0-9]| ?/)", lambda m: m[0].replace(" ", "")),
+    )
+]  # fmt: skip
+_TOKEN = re.compile(
+    r"""\s+
+    |(?P<repeating>[0-9]*\.[0-9]*\\overline\{[0-9]+\})
+    |(?P<thousands>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?)
+    |(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)
+    |\\text\{(?P<text>[^{}]*)\}
+    |\\begin\s*\{(?P<begin>[a-z]*matrix)\} |\\end\s*\{(?P<end>[a-z]*matrix)\}
+    |\\(?P<command>[a-zA-Z]+) |(?P<word>[a-zA-Z]+'*)
+    |(?P<sign>\\\\|\\[{}]|[-+*/^_=<>(){}\[\],;:|!%&'°≤≥≠∈∪±∓≈…∞∅])
+    |(?P<bad>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_SHORT_WORDS = frozenset(  # Words of two or three letters that are not products of variables.
+    {
+        "cm", "mm", "km", "kg", "mg", "ft", "yd", "mi", "in", "hr", "min", "sec", "lb", "oz", "ml", "mph", "am", "pm",
+        "Hz", "dm", "is", "it", "of", "to", "as", "by", "if", "no", "we", "so", "at", "be", "an", "do",
+    }
+)  # fmt: skip
+_WORDS = {"pi": "symbol", "infinity": "∞", "inf": "∞", "and": "and", "or": "or", "percent": "%", "pct": "%",
+          "percentage": "%", "degrees": "°", "degree": "°"}  # fmt: skip
+_CONJUNCTION = re.compile(r",?\s*(and|or)\s*,?", re.IGNORECASE)
+
+
+def normalize(text: str) -> str:
+    """One spelling for what has several: spacing, sizes, unicode signs, text commands."""
+    if len(text) > MAX_CHARACTERS:
+        raise TooLarge(f"an answer of {len(text)} characters; at most {MAX_CHARACTERS} are read")
+    if not text.isascii():
+        text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPTS) + "}", text)
+        text = re.sub("[₀₁₂₃₄₅₆₇₈₉]+", lambda m: "_{" + m[0].translate(_SUBSCRIPTS) + "}", text)
+        text = unicodedata.normalize("NFKC", text.translate(_UNICODE))
+    for pattern, to in _REWRITES:
+        text = pattern.sub(to, text)
+    return text.strip().strip("*").rstrip(" .,;:").strip()
+
+
+def tokenize(text: str, *, thousands: bool = True) -> list[Token]:
+    """Tokens of a normalized text. `thousands`: whether "1,234" is one number, or two."""
+    tokens: list[Token] = []
+    for match in _TOKEN.finditer(text):
+        kind, value = match.lastgroup, match[match.lastgroup] if match.lastgroup else ""
+        if kind == "bad":
+            raise Unreadable(f"the sign {value!r}")
+        if kind == "thousands":
+            parts = [value.replace(",", "")] if thousands else value.replace(",", " , ").split()
+            tokens += [Token("," if part == "," else "number", part) for part in parts]
+        elif kind == "repeating":
+            tokens.append(Token("repeating", value))
+        elif kind == "number":
+            tokens.append(Token("number", value))
+        elif kind == "text":
+            tokens += _words(value, inside_text=True)
+        elif kind in ("begin", "end"):
+            tokens.append(Token(kind, value))
+        elif kind == "command":
+            tokens.append(_command(value))
+        elif kind == "word":
+            tokens += _words(value, inside_text=False)
+        elif kind == "sign":
+            tokens.append(Token(value, value))
+        if len(tokens) > MAX_TOKENS:
+            raise TooLarge(f"more than {MAX_TOKENS} tokens")
+    return tokens
+
+
+def _command(name: str) -> Token:
+    name = _ALIASES.get(name, name)
+    if name in FUNCTIONS:
+        return Token("function", name)
+    if name in _SYMBOLS:
+        return Token("symbol", name)
+    if name in ("frac", "binom", "lfloor", "rfloor", "lceil", "rceil", "boxed") or not name.isalpha():
+        return Token(name, name)
+    return Token("unknown", "\\" + name)  # Fine in a subscript, e.g. I_{\max}.
+
+
+def _words(text: str, *, inside_text: bool) -> list[Token]:
+    if not text:
+        return []
+    if conjunction := _CONJUNCTION.fullmatch(text):
+        return [Token(conjunction[1].lower(), ",")]
+    known = _WORDS.get(text.lower())
+    if known is not None:
+        return [Token(known, text.lower())]
+    bare = text.rstrip("'").removeprefix("(").removesuffix(")") if len(text) == 3 else text.rstrip("'")
+    name = _ALIASES.get(text, text)
+    if name in FUNCTIONS:
+        return [Token("function", name)]
+    if re.fullmatch(r"[-+]?[0-9]+(?:\.[0-9]+)?", text):
+        return tokenize(text)
+    if len(bare) == 1 and bare.isalpha():
+        return [Token("symbol", text.strip("()"))]
+    if inside_text or bare in _SHORT_WORDS:
+        return [Token("text", text)]
+    if bare.isupper() or bare in _SYMBOLS:
+        return [Token("symbol", text)]
+    return [Token("symbol", letter) for letter in text] if len(text) == 2 else [Token("text", text)]
