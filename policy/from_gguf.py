@@ -16,7 +16,7 @@ from policy.tokenizer import PretrainedTokenizer, added_token, byte_level
 from policy.types import Model, Params, TransformerConfig
 
 # Keys of the architecture "llama" that do not change what the model computes.
-_HARMLESS = {"context_length", "vocab_size", "rope.scaling.original_context_length", "rope.scaling.finetuned"}
+_HARMLESS = {"vocab_size", "rope.scaling.original_context_length", "rope.scaling.finetuned"}
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5  # Kinds of tokens.
 # How words are split before byte pairs are merged, by `tokenizer.ggml.pre`.
 _WORDS = (
@@ -93,8 +93,8 @@ def read_config(file: GGUF) -> TransformerConfig:
         "tied_embedding": _tied(file),
     }
     for key, value in options.items():
-        off = value in (0, "none") or key in _HARMLESS  # What is off asks for nothing.
-        if not off:
+        off = isinstance(value, (int, float, str)) and value in (0, "none")  # What is off asks for nothing.
+        if not off and key not in _HARMLESS:
             raise ValueError(f"{file.path}: the option llama.{key} = {str(value)[:100]} is not implemented.")
     try:
         return TransformerConfig(**fields)
@@ -107,7 +107,7 @@ def _tied(file: GGUF) -> bool:
     if "output.weight" not in file.tensors or "token_embd.weight" not in file.tensors:
         return True
     shape = file.tensors["token_embd.weight"].shape
-    if file.tensors["output.weight"].shape != shape:
+    if file.tensors["output.weight"].shape != shape or len(shape) != 2:
         return False
     rows = range(0, shape[0], max(shape[0] // 64, 1))
     x, y = (
@@ -128,9 +128,8 @@ def _layout(file: GGUF, config: TransformerConfig) -> layout.Layout:
     if config.tied_embedding and "output.weight" in file.tensors and "token_embd.weight" in file.tensors:
         coarse, fine = sorted(("token_embd.weight", "output.weight"), key=lambda name: file.tensors[name].size)
         names, ignored = {**names, "embedding": fine}, {coarse}
-    tree = layout.layout(config, names)
-    layout.check(file.path, tree, {name: tensor.shape for name, tensor in file.tensors.items()}, ignored)
-    return tree
+    found = {name: tensor.shape for name, tensor in file.tensors.items()}
+    return layout.fit(file.path, config, names, found, ignored)
 
 
 def _unpermuted(weights: np.ndarray, heads: int) -> np.ndarray:

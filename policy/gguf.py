@@ -118,25 +118,29 @@ class GGUF:
     tensors: Mapping[str, Tensor]
 
     def read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
-        """The tensor `name` as float32, or some of its rows (a slice of its first axis).
+        """The tensor `name` as float32, or consecutive rows of it (a slice of its first axis).
 
         Raises:
-          ValueError: the file became shorter, or the tensor holds NaN or infinity.
+          ValueError: the file became shorter, the tensor holds NaN or infinity, or the rows are not whole blocks.
         """
         tensor = self.tensors[name]
-        start, stop, step = rows.indices(tensor.shape[0])
-        if step != 1:
-            raise ValueError(f"GGUF.read takes consecutive rows, got {rows}.")
-        row_size = tensor.size // tensor.shape[0]
-        count = max(stop - start, 0)
-        data = np.fromfile(self.path, np.uint8, count * row_size, offset=tensor.offset + start * row_size)
-        if data.size != count * row_size:
+        encoding = tensor.encoding
+        start, stop, _ = rows.indices(tensor.shape[0])
+        shape = (max(stop - start, 0), *tensor.shape[1:])
+        before, elements = start * math.prod(shape[1:]), math.prod(shape)
+        if before % encoding.elements or elements % encoding.elements:
+            raise ValueError(
+                f"{self.path}: rows {start} to {stop} of {name!r} are not whole blocks of {encoding.name}."
+            )
+        size, offset = (n // encoding.elements * encoding.size for n in (elements, before))
+        data = np.fromfile(self.path, np.uint8, size, offset=tensor.offset + offset)
+        if data.size != size:
             raise ValueError(f"{self.path}: the file ends inside tensor {name!r}: it changed since it was opened.")
         with np.errstate(all="ignore"):  # Damaged numbers are reported below.
-            values = tensor.encoding.decode(data.reshape(-1, tensor.encoding.size))
+            values = encoding.decode(data.reshape(-1, encoding.size))
         if not np.isfinite(values).all():
             raise ValueError(f"{self.path}: tensor {name!r} holds NaN or infinity: the file is damaged.")
-        return values.reshape(count, *tensor.shape[1:])
+        return values.reshape(shape)
 
 
 def open_gguf(path: str | os.PathLike[str]) -> GGUF:

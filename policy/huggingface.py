@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import safetensors
 
-from policy.layout import HUGGING_FACE, Layout, assemble, check, layout
+from policy.layout import HUGGING_FACE, Layout, assemble, fit
 from policy.tokenizer import PretrainedTokenizer
 from policy.types import Model, Params, TransformerConfig
 
@@ -43,17 +43,15 @@ def open_directory(path: pathlib.Path) -> Model:
     described = _json(path / "config.json")
     config = read_config(path / "config.json", described)
     with _Weights(path) as weights:
-        weights.check(layout(config, HUGGING_FACE))
+        weights.fit(config)
     return Model(path.name, config, _tokenizer(path, described), functools.partial(load_directory, path, config))
 
 
 def load_directory(path: pathlib.Path, config: TransformerConfig, seed: int) -> Params:
     """The weights of a Hugging Face directory as float32. `seed` is not used: nothing is random."""
     del seed
-    tree = layout(config, HUGGING_FACE)
     with _Weights(path) as weights:
-        weights.check(tree)
-        return assemble(tree, weights.read)
+        return assemble(weights.fit(config), weights.read)
 
 
 def read_config(path: pathlib.Path, described: Mapping[str, Any]) -> TransformerConfig:
@@ -156,17 +154,18 @@ class _Weights:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def check(self, tree: Layout) -> None:
-        """Raises ValueError where names, shapes or types are not what `tree` needs."""
+    def fit(self, config: TransformerConfig) -> Layout:
+        """Where each parameter is; ValueError where names, shapes or types are not what `config` needs."""
         slices = {name: file.get_slice(name) for name, file in self._files.items()}
         for name, part in slices.items():
             if part.get_dtype() not in _DTYPES:
                 raise ValueError(
                     f"{self._path}: tensor {name!r} is stored as {part.get_dtype()}; supported: {', '.join(_DTYPES)}."
                 )
-        tied = {"lm_head.weight"} if ("head", "w") not in tree else set()  # Some files store a tied matrix twice.
+        tied = {"lm_head.weight"} if config.tied_embedding else set()  # Some files store a tied matrix twice.
         buffers = {name for name in slices if name.endswith("rotary_emb.inv_freq")}  # Follows from the config.
-        check(self._path, tree, {name: tuple(part.get_shape()) for name, part in slices.items()}, tied | buffers)
+        found = {name: tuple(part.get_shape()) for name, part in slices.items()}
+        return fit(self._path, config, HUGGING_FACE, found, tied | buffers)
 
     def read(self, name: str) -> np.ndarray:
         values = self._files[name].get_tensor(name).astype(np.float32)

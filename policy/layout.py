@@ -70,12 +70,21 @@ def layout(config: TransformerConfig, names: Mapping[str, str]) -> Layout:
     return tree
 
 
-def check(path: pathlib.Path, tree: Layout, found: Mapping[str, Shape], ignored: Iterable[str] = ()) -> None:
-    """Compares the tensors of a file with those that the model needs.
+def fit(
+    path: pathlib.Path,
+    config: TransformerConfig,
+    names: Mapping[str, str],
+    found: Mapping[str, Shape],
+    ignored: Iterable[str] = (),
+) -> Layout:
+    """The layout of `config`, if the tensors of a file are those that it needs.
 
     Raises:
       ValueError: some are missing, not expected, or of another shape: one error that lists them all.
     """
+    if config.num_layers > len(found):  # A damaged config must not cost memory.
+        raise ValueError(f"{path}: the config has {config.num_layers} layers, the weights are {len(found)} tensors.")
+    tree = layout(config, names)
     needed = {name: shape for parts in tree.values() for name, shape in parts}
     problems = {
         "missing": sorted(needed.keys() - found.keys()),
@@ -92,6 +101,7 @@ def check(path: pathlib.Path, tree: Layout, found: Mapping[str, Shape], ignored:
             f"{path}: the tensors do not fit the model that its config describes: {text}. "
             "Either the file is damaged, or the model uses something that is not supported."
         )
+    return tree
 
 
 def assemble(tree: Layout, read: Callable[[str], np.ndarray]) -> dict[str, dict[str, np.ndarray]]:

@@ -25,7 +25,7 @@ def pretrained(path: str | os.PathLike[str]) -> Model:
       FileNotFoundError: there is nothing at `path`.
       ValueError: it is damaged, or the model uses what is not supported.
     """
-    found = pathlib.Path(path).expanduser().resolve()
+    found = pathlib.Path(path).expanduser().absolute()  # Not resolved: the hub's cache links to nameless files.
     if found.is_dir():
         return huggingface.open_directory(found)
     if found.is_file():

@@ -137,12 +137,12 @@ class PretrainedTokenizer:
                 "The model has no chat template, but a prompt is a conversation. Give prompts as plain text, "
                 "take an instruction-tuned model, or put a chat_template.jinja beside its tokenizer.json."
             )
-        # Templates test for missing keys, not for None.
-        plain = [{key: value for key, value in message.items() if value is not None} for message in messages]
         try:
+            # Templates test for missing keys, not for None.
+            plain = [{key: value for key, value in message.items() if value is not None} for message in messages]
             return _compiled(self.template).render(messages=plain, add_generation_prompt=True, **self.special)
-        except (jinja2.TemplateError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"The chat template refuses the messages {_short(plain)}: {error}.") from None
+        except (jinja2.TemplateError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+            raise ValueError(f"The chat template refuses the messages {_short(messages)}: {error}.") from None
 
     def _encode(self, text: str, special: bool) -> list[int]:
         try:

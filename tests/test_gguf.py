@@ -35,6 +35,15 @@ def test_a_file_comes_back(tmp_path, good):
     assert file.read("y").dtype == np.float32
 
 
+def test_a_vector_in_blocks(tmp_path):
+    raw = HALF[0.5] + bytes([2] * 32)
+    file = open_gguf(write(tmp_path / "a.gguf", gguf({}, {"x": ((64,), Q8_0, raw * 2)})))
+    np.testing.assert_array_equal(file.read("x"), np.ones(64))
+    np.testing.assert_array_equal(file.read("x", slice(32, 64)), np.ones(32))
+    with pytest.raises(ValueError, match="rows 1 to 64 of 'x' are not whole blocks of Q8_0"):
+        file.read("x", slice(1, None))
+
+
 def test_the_alignment_of_the_file_is_used(tmp_path):
     x = np.arange(3, dtype=np.float32)
     file = open_gguf(write(tmp_path / "a.gguf", gguf({"general.alignment": 128}, {"x": x, "y": x + 1}, alignment=128)))

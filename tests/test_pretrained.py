@@ -114,6 +114,7 @@ def test_defaults_and_spellings_of_the_config(tmp_path):
         ({"a_new_idea": 3}, "option a_new_idea = 3"),
         ({"hidden_size": "8"}, "hidden_size is '8', expected an integer"),
         ({"num_hidden_layers": ...}, "num_hidden_layers is None"),
+        ({"num_hidden_layers": 10**9}, "1000000000 layers, the weights are 21 tensors"),
         ({"num_hidden_layers": 0}, "num_layers must be positive, got 0"),
         ({"num_attention_heads": 0}, "num_heads must be positive"),
         ({"num_key_value_heads": 3}, "multiple of num_kv_heads"),
@@ -240,6 +241,8 @@ def test_of_a_tied_matrix_stored_twice_the_finer_is_taken(tmp_path, fine):
         ({"llama__attention__head_count": 3}, "multiple of num_kv_heads"),
         ({"llama__rope__dimension_count": 4}, "rope.dimension_count = 4 with heads of 6 is not implemented"),
         ({"llama__rope__scaling__type": "yarn"}, "llama.rope.scaling.type = yarn is not implemented"),
+        ({"llama__rope__dimension_sections": np.arange(4, dtype=np.int32)}, "llama.rope.dimension_sections = "),
+        ({"llama__block_count": 2**31}, "2147483648 layers, the weights are 21 tensors"),
         ({"llama__expert_count": 8}, "llama.expert_count = 8"),
         ({"tokenizer__ggml__model": "llama"}, "tokenizer.ggml.model is 'llama'; supported: 'gpt2'"),
         ({"tokenizer__ggml__pre": "deepseek-llm"}, "tokenizer.ggml.pre is 'deepseek-llm'; supported: gpt-2, smollm"),
@@ -258,6 +261,12 @@ def test_gguf_metadata_that_is_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         policy.pretrained(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_file_of_the_hub_cache_is_a_link(tmp_path):
+    blob = write_gguf(tmp_path / "0123abcd")
+    (tmp_path / "tiny.gguf").symlink_to(blob)
+    assert policy.pretrained(tmp_path / "tiny.gguf").name == "tiny.gguf"
 
 
 def test_gguf_options_that_are_off_are_no_options(tmp_path):

@@ -127,6 +127,8 @@ def test_what_templates_may_use():
         (None, "no chat template"),
         ("{{ raise_exception('roles must alternate') }}", "refuses the messages .*roles must alternate"),
         ("{% for %}", "refuses"),
+        ("{{ 1 // 0 }}", "refuses"),
+        ("{% for i in range(10 ** 9) %}{% endfor %}", "refuses"),
         ("{{ messages[0].content + 1 }}", "refuses"),
         ("{{ ''.__class__.__mro__ }}", "unsafe"),
         ("{{ messages.append(1) }}", "not safely callable|unsafe"),
