@@ -111,7 +111,7 @@ def _tied(file: GGUF) -> bool:
         return False
     rows = range(0, shape[0], max(shape[0] // 64, 1))
     x, y = (
-        np.concatenate([file.read(name, slice(row, row + 1)) for row in rows])
+        np.concatenate([file.read(name, slice(row, row + 1)) for row in rows]).astype(np.float64)
         for name in ("token_embd.weight", "output.weight")
     )
     # One matrix rounded twice correlates above 0.95, even at four bits; two matrices do not come near.
