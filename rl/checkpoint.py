@@ -159,6 +159,7 @@ def write_tree(path: pathlib.Path, tree: Any) -> None:
     sums = {name: _sum(array) for name, array in arrays.items()}
     try:
         save_file(arrays, path, metadata={"sums": json.dumps(sums)})
+        path.chmod(path.parent.stat().st_mode & 0o666)  # It was made for its owner's eyes only.
     except SafetensorError as error:
         path.unlink(missing_ok=True)
         number = re.search(r"os error (\d+)", str(error))

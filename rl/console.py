@@ -132,7 +132,7 @@ def report_text(report: Mapping[str, Any], path: str, gain: str = "") -> str:
         asked = prompt if isinstance(prompt, str) else prompt[-1]["content"]
         lines += ["", f"One of them, {example['problem']}:"]
         for name, text in (("asked", asked), ("before", example["before"]), ("after", example["after"])):
-            lines.append(textwrap.indent(f"{name:<8}{one_line(text, 400)}", "  "))
+            lines += textwrap.wrap(one_line(text, 400), 100, initial_indent=f"  {name:<8}", subsequent_indent=" " * 10)
     lines += [
         "",
         f"The run is in {path}. Next:",
@@ -149,6 +149,8 @@ def gain_text(run: Run) -> str:
     if len(lines) < 2 or min(lines[0]["n"], lines[-1]["n"]) < 2:
         return ""
     mean, low, high, _ = compare(run.read_evaluation(lines[0]["step"]), run.read_evaluation(lines[-1]["step"]))
+    if low == high == 0:
+        return "No problem's mean reward has changed."
     told = "" if low > 0 or high < 0 else ", which may be chance"
     return f"Compared problem by problem: {mean:+.3f} [{low:+.3f}, {high:+.3f}]{told}."
 

@@ -10,17 +10,22 @@ import inspect
 import json
 import pathlib
 import pickle
+import sys
+import sysconfig
 import types
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+_OURS = ("rl", "verifiers", "graders", "policy")
+_LIBRARIES = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+
 
 def fingerprint(value: Any) -> str:
     """16 hexadecimal digits that change when `value` does.
 
-    Data counts by content, a function by its name, source, defaults and closure (not by what it calls),
+    Data counts by content, a function by its source (a library's by its name), defaults and closure,
     a dataclass by its fields, another object by what pickle keeps of it. Paths do not count: a run may move.
     """
     canonical = json.dumps(_describe(value, ()), sort_keys=True)
@@ -77,9 +82,9 @@ def _describe(value: Any, above: tuple[int, ...]) -> Any:
             return ["method", value.__func__.__qualname__, inside(value.__self__)]
         case types.FunctionType():
             cells = [inside(cell.cell_contents) for cell in value.__closure__ or ()]
-            return [value.__qualname__, _source(value), inside(value.__defaults__), inside(value.__kwdefaults__), cells]
+            return [_source(value), inside(value.__defaults__), inside(value.__kwdefaults__), cells]
         case type():
-            return [value.__qualname__, _source(value)]
+            return _source(value)
         case types.ModuleType():
             return value.__name__
     kind = type(value).__qualname__
@@ -92,8 +97,14 @@ def _describe(value: Any, above: tuple[int, ...]) -> Any:
     return [kind, reduced] if isinstance(reduced, str) else [kind, inside(list(reduced[1:3]))]
 
 
-def _source(value: Any) -> str | None:
+def _source(value: types.FunctionType | type) -> str:
+    """The source of a function or class of the user's; the name of one of a library's, whose version is kept."""
+    module = sys.modules.get(value.__module__)
+    file = vars(module).get("__file__") or "" if module else ""
+    if value.__module__.partition(".")[0] in _OURS or file.startswith(_LIBRARIES):
+        return f"{value.__module__}.{value.__qualname__}"
     try:
         return inspect.getsource(value)
     except (OSError, TypeError):  # Typed at a prompt, or not written in Python.
-        return value.__code__.co_code.hex() if isinstance(value, types.FunctionType) else None
+        code = value.__code__.co_code.hex() if isinstance(value, types.FunctionType) else ""
+        return f"{value.__qualname__} {code}"

@@ -80,7 +80,9 @@ def test_functions_of_the_row_make_prompts_answers_and_ids():
         answer=lambda row: row["n"],
         id=lambda row: f"n{row['n']}",
         name="counting",
+        metadata=lambda row: {"gold": f"It is {row['n']}."},
     )
+    assert problem.metadata == {"gold": "It is 3."}
     assert (problem.id, problem.prompt, problem.answer) == ("n3", [{"role": "user", "content": "3?"}], 3)
     assert problem.source is not None
     assert problem.source["dataset"] == "counting"

@@ -155,7 +155,7 @@ def test_create_leaves_nothing_where_it_fails(tmp_path):
 
 
 def test_open_says_what_there_is(tmp_path, run):
-    with pytest.raises(FileNotFoundError, match=r"is not a run: it has no config.json. Runs in .*: run\."):
+    with pytest.raises(FileNotFoundError, match=r"is not a run: it has no config.json of one. Runs in .*: run\."):
         Run(tmp_path / "rum")
     with pytest.raises(FileNotFoundError, match="There is no such directory"):
         Run(tmp_path / "a" / "b")

@@ -1,0 +1,429 @@
+"""The command line: a run from start to export, every mistake in one clear line, and Ctrl-C."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from rl.cli import main
+from rl.configfile import parse_overrides
+from rl.console import Console, duration, evaluation_text, one_line, report_text
+from rl.evaluate import Evaluation
+from rl.run import Run
+
+CONFIG = '''
+"""A policy of a few thousand parameters that learns to write ASCII."""
+
+import policy
+import rl
+from verifiers import Outcome, Problem, Verdict
+
+
+def ascii(problem, completion):
+    share = sum(character.isascii() for character in completion) / max(1, len(completion))
+    return Verdict(share, Outcome.CORRECT if share == 1 else Outcome.INCORRECT)
+
+
+def config():
+    shape = policy.TransformerConfig(
+        vocab_size=258, width=32, num_layers=1, num_heads=1, num_kv_heads=1, head_dim=32, mlp_width=8, context=64
+    )
+    def problem(split, i):
+        return Problem(f"{split}/{i}", f"{i}:", "", "ascii", metadata={"gold": "yes"})
+    return rl.RunConfig(
+        model=policy.from_scratch(shape, policy.ByteTokenizer()),
+        problems=[problem("train", i) for i in range(6)],
+        held_out=[problem("test", i) for i in range(3)],
+        verifiers={"ascii": ascii},
+        steps=2,
+        problems_per_step=2,
+        group_size=16,
+        max_tokens=6,
+        slots=16,
+        inline=True,
+    )
+'''
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "tiny.py"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture(scope="module")
+def assay(tmp_path_factory):
+    """`assay(*arguments)` runs the command in a process of its own; what XLA has compiled is kept for the next."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+    }
+
+    def run(*arguments, program=("-m", "rl"), start=subprocess.run):
+        command = [sys.executable, *program, *map(str, arguments)]
+        return start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | cache)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(assay, file, tmp_path_factory):
+    """A run of two steps, and what the command printed."""
+    run = tmp_path_factory.mktemp("runs") / "first"
+    done = assay("train", file, "--run", run, "learning_rate=1e-3")
+    assert done.returncode == 0, done.stderr
+    return run, done.stdout
+
+
+def call(capsys, *arguments):
+    """(exit code, standard output, standard error) of a command."""
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def mistake(capsys, *arguments):
+    """The one message of a command that must end with the code 2 and without a traceback."""
+    code, out, err = call(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+    assert err.startswith("assay: ")
+    return err.removeprefix("assay: ").rstrip("\n")
+
+
+def test_help_is_fast_and_loads_nothing_heavy():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-m", "rl", "--help"], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert all(command in done.stdout for command in ("train", "eval", "check", "doctor", "export"))
+    # Of the processor, so that a busy machine does not count.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+def test_a_run_says_what_happens_and_what_was_gained(trained):
+    path, out = trained
+    for line in (
+        r"from scratch: 2 updates of 2 problems × 16 answers, in ",
+        r"  held out   \d\.\d{3}  \[\d\.\d{3}, \d\.\d{3}\]  after 0 updates, 3 problems",
+        r" +1/2     reward 0\.\d{3}  entropy \d\.\d{3}  \d+ tokens  \d+\.\d s  .+ left",
+        r"  saved      .*/000002",
+        r"2 updates in \d+ s\.",
+        r"Mean reward on 3 held-out problems (rose|fell|stayed) from \d\.\d+ \[\d\.\d+, \d\.\d+\] to ",
+        r"  asked   0:",
+        r"  assay eval \S+ --samples 8",
+        r"  assay export \S+ my-model",
+        r"  assay train --resume \S+ steps=4",
+    ):
+        assert re.search(line, out), f"no line like {line!r} in:\n{out}"
+    report = json.loads((path / "report.json").read_text())
+    assert report["steps"] == 2
+    assert report["before"].keys() == report["after"].keys() == {"mean", "low", "high", "n"}
+
+
+def test_a_run_keeps_the_file_and_the_overrides(trained, file):
+    run = Run(trained[0])
+    assert (run.path / "config.py").read_text() == CONFIG
+    assert run.config["overrides"] == {"learning_rate": 1e-3}
+    assert run.config["source"] == str(file)
+    assert [line["step"] for line in run.metrics()] == [0, 1]
+    assert len(run.groups(1)) == 2
+
+
+def test_eval_measures_a_run(trained, assay):
+    done = assay("eval", trained[0], "--samples", 3, "--limit", 2)
+    assert re.fullmatch(
+        r"mean      \d\.\d{3}  \[\d\.\d{3}, \d\.\d{3}\]  2 problems, 3 answers each at temperature 1\n"
+        r"pass@2    \d\.\d{3}\npass@3    \d\.\d{3}\n",
+        done.stdout,
+    )
+    done = assay("eval", trained[0])  # As the run itself did: greedy, on all.
+    last = Run(trained[0]).evaluations()[-1]
+    assert f"mean      {last['mean']:.3f}  [{last['low']:.3f}, {last['high']:.3f}]  3 problems, one" in done.stdout
+
+
+def test_export_says_what_it_cannot_write(trained, capsys, tmp_path):
+    code, out, err = call(capsys, "export", trained[0], tmp_path / "out", "--dtype", "float32")
+    if code:  # A byte tokenizer has no Hugging Face form.
+        assert code == 2
+        assert "tokenizer" in err
+    else:
+        assert "Wrote the policy after 2 updates" in out
+        assert (tmp_path / "out" / "model.safetensors").exists()
+    message = mistake(capsys, "export", trained[0], tmp_path / "other", "--step", 1)
+    assert message.endswith("has no such checkpoint; it has those of the steps [2].")
+
+
+def test_resume_goes_on_where_the_run_stopped(trained, assay, tmp_path, capsys):
+    run = tmp_path / "copy"
+    shutil.copytree(trained[0], run)
+    done = assay("train", "--resume", run, "steps=3")
+    assert done.returncode == 0, done.stderr
+    assert "  going on   after 2 updates" in done.stdout
+    assert [line["step"] for line in Run(run).metrics()] == [0, 1, 2]
+    message = mistake(capsys, "train", "--resume", run, "steps=4", "learning_rate=2e-3")
+    assert "learning_rate: 0.001 in the run, 0.002 now" in message
+    assert "more than steps=1" in mistake(capsys, "train", "--resume", run, "steps=1")
+    (run / "config.py").unlink()
+    assert "use rl.train(config, resume=" in mistake(capsys, "train", "--resume", run)
+
+
+def test_ctrl_c_stops_with_a_checkpoint_and_says_how_to_go_on(assay, file, tmp_path):
+    run = tmp_path / "run"
+    with assay("train", file, "--run", run, "steps=100000", start=subprocess.Popen) as process:
+        assert process.stdout is not None
+        while "1/100000" not in (line := process.stdout.readline()):
+            assert line, "it ended"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert f"To go on: assay train --resume {run}" in err
+    assert "Traceback" not in err
+    assert "stopping" in out
+    assert list(run.glob("checkpoints/0*/state.json"))
+
+
+def test_a_full_disk_is_one_line_and_no_half_run(assay, file, tmp_path):
+    def train_with_files_of_at_most(size):
+        limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
+        program = f"{limit}; import sys, rl.cli; sys.exit(rl.cli.main())"
+        done = assay("train", file, "--run", tmp_path / "run", program=("-c", program))
+        assert done.returncode == 1
+        assert "File too large" in done.stderr
+        assert done.stderr.count("\n") == 1
+        return done.stdout
+
+    train_with_files_of_at_most(500)  # Too little for config.json.
+    assert not (tmp_path / "run").exists()
+    out = train_with_files_of_at_most(30_000)  # Too little for an embedding of 258 * 32 floats.
+    assert "2/2" in out
+    assert list(tmp_path.glob("run/checkpoints/[0-9]*")) == []
+    assert list(tmp_path.glob("run/checkpoints/.*/*")) == []
+    assert len(Run(tmp_path / "run").metrics()) == 2
+
+
+def written(tmp_path, text, name="mine.py"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def config(:\n", "mine.py, line 1: invalid syntax: def config(:"),
+        ("x = 1\n", "mine.py has no function config(): write one that returns an rl.RunConfig."),
+        ("config = 3\n", "mine.py has no function config()"),
+        ("def config():\n    return 3\n", "config() in {path} must return an rl.RunConfig, got int."),
+        (
+            "import nothing_of_this_name\n",
+            "mine.py, line 1: ModuleNotFoundError: No module named 'nothing_of_this_name'",
+        ),
+        ("\n\ndef config():\n    return nothing\n", "mine.py, line 4: NameError: name 'nothing' is not defined"),
+        ("def config():\n    return 1 / 0\n", "mine.py, line 2: ZeroDivisionError: division by zero"),
+        (
+            "import rl\ndef config():\n    return rl.RunConfig(model=None, problems=[], verifiers={})\n",
+            "mine.py, line 3: RunConfig.problems is empty: there is nothing to learn from.",
+        ),
+        ("import rl\ndef config():\n    return rl.RunConfig()\n", "mine.py, line 3: TypeError: "),
+        (
+            "import policy\ndef config():\n    return policy.pretrained('nowhere.gguf')\n",
+            "mine.py, line 3: There is no file or directory nowhere.gguf.",
+        ),
+        (
+            "import rl\ndef config():\n    rl.load_problems([{'q': 1}], prompt='p', answer='a')\n",
+            "mine.py, line 3: row 0 of rows has no column 'p' for the prompt: it has ['q'].",
+        ),
+    ],
+)
+def test_a_mistake_in_the_config_file_names_the_line(tmp_path, capsys, text, message):
+    path = written(tmp_path, text)
+    got = mistake(capsys, "train", path)
+    assert message.format(path=path) in got
+    assert got.count("\n") == 0
+
+
+def test_a_mistake_in_what_was_asked(tmp_path, capsys, file, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert mistake(capsys, "train", "missing.py") == "There is no file missing.py."
+    assert "Name a config file" in mistake(capsys, "train")
+    assert "is not a run" in mistake(capsys, "train", "--resume", "nothing")
+    assert "name neither" in mistake(capsys, "train", file, "--resume", "nothing")
+    assert "Did you mean 'steps'?" in mistake(capsys, "train", file, "step=3")
+    assert "RunConfig.group_size must be at least 2, got 1" in mistake(capsys, "train", file, "group_size=1")
+    assert "is not a run" in mistake(capsys, "eval", "nothing")
+    assert "There is no file or directory nothing" in mistake(capsys, "eval", "nothing", "--config", file)
+    assert "is not a run" in mistake(capsys, "export", "nothing", "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_run_needs_a_place_of_its_own(file, trained, capsys):
+    assert "holds a run" in mistake(capsys, "train", file, "--run", trained[0])
+
+
+def test_a_prompt_without_room_and_a_bad_verifier_stop_a_run_before_it_begins(file, tmp_path, capsys):
+    assert "6 of 9 prompts" not in mistake(capsys, "train", file, "--run", tmp_path / "r", "max_tokens=64")
+    text = CONFIG.replace('{i}:"', '{i}:" + "x" * 70').replace("share == 1", "False")
+    path = written(tmp_path, text)
+    assert "9 of 9 prompts are longer than 58 tokens" in mistake(capsys, "train", path, "--run", tmp_path / "r")
+    path = written(tmp_path, CONFIG.replace("share == 1", "False"), "other.py")
+    assert "own gold refused" in mistake(capsys, "train", path, "--run", tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_debug_shows_the_traceback(capsys, tmp_path):
+    code, _, err = call(capsys, "train", written(tmp_path, "def config():\n    return 1 / 0\n"), "--debug")
+    assert code == 2
+    assert "Traceback" in err
+    assert "ZeroDivisionError" in err
+
+
+def test_overrides_are_typed():
+    texts = ["steps=50", "learning_rate=1e-5", "inline=True", "threads=none", "threads=2", "dtype=float32", "clip=1"]
+    assert parse_overrides(texts) == {
+        "steps": 50, "learning_rate": 1e-5, "inline": True, "threads": 2, "dtype": "float32", "clip": 1.0,
+    }  # fmt: skip
+    assert parse_overrides(["threads=None"]) == {"threads": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps", "Expected key=value, got 'steps'."),
+        ("steps=many", "steps must be a whole number, got 'many'."),
+        ("steps=1.5", "steps must be a whole number, got '1.5'."),
+        ("threads=x", "threads must be a whole number or none, got 'x'."),
+        ("clip=x", "clip must be a number, got 'x'."),
+        ("inline=yes", "inline must be true or false, got 'yes'."),
+        ("learnin_rate=1", "RunConfig has no field 'learnin_rate'. Did you mean 'learning_rate'?"),
+        ("qqq=1", "RunConfig has no field 'qqq'."),
+        ("model=x", "model is an object, which the command line cannot make: set it in the config file."),
+        ("problems=x", "problems is an object, which the command line cannot make: set it in the config file."),
+    ],
+)
+def test_overrides_that_are_wrong(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_overrides([text])
+
+
+def test_check_tries_a_verifier_on_its_problems(tmp_path, capsys):
+    problems = tmp_path / "p.jsonl"
+    problems.write_text('{"prompt": "1+1?", "answer": "2"}\n{"prompt": "2+2?", "answer": "4"}\n')
+    assert call(capsys, "check", "exact", "--problems", problems) == (0, "exact: 2 problems tried: all is well.\n", "")
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(
+        "from verifiers import Outcome, Verdict\n"
+        "def never(problem, completion):\n    return Verdict(0.0, Outcome.INCORRECT, reason='no')\n"
+        "def breaks(problem, completion):\n    raise KeyError('x')\n"
+    )
+    code, out, _ = call(capsys, "check", f"{plugin}:never", "--problems", problems)
+    assert code == 1
+    assert "p/0: own gold refused" in out.replace(f"{tmp_path.name}/", "")
+    assert out.endswith("2 problems tried: 2 judged wrongly.\n")
+    code, out, _ = call(capsys, "check", f"{plugin}:breaks", "--problems", problems, "--limit", 1)
+    assert code == 1
+    assert "KeyError: 'x'" in out
+    assert "Did you mean 'never'?" in mistake(capsys, "check", f"{plugin}:nevr", "--problems", problems)
+    assert "No verifier named 'exat'" in mistake(capsys, "check", "exat", "--problems", problems)
+    assert "Name the problems to try it on" in mistake(capsys, "check", "exact")
+    assert "no column 'q'" in mistake(capsys, "check", "exact", "--problems", problems, "--prompt", "q")
+    assert "There is no file" in mistake(capsys, "check", "exact", "--problems", tmp_path / "x.jsonl")
+
+
+def test_check_tries_a_config(file, tmp_path, capsys):
+    code, out, _ = call(capsys, "check", file)
+    assert (code, out) == (0, f"{file}: 6 problems to learn from, 3 held out: ready.\n")
+    path = written(tmp_path, CONFIG.replace("share == 1", "False"))
+    code, out, _ = call(capsys, "check", path)
+    assert code == 1
+    assert "own gold refused" in out
+    assert out.endswith("not fit for a run.\n")
+
+
+def test_doctor_names_what_there_is(capsys):
+    code, out, _ = call(capsys, "doctor")
+    for name in ("versions", "devices", "processor", "threads", "dtype", "memory", "cache", "verifiers"):
+        assert re.search(rf"^{name} +\S", out, re.MULTILINE), name
+    assert "jaxlib" in out
+    assert out.endswith("All is well.\n" if code == 0 else "found wrong.\n")
+
+
+def test_another_package_called_verifiers_is_named(tmp_path):
+    package = tmp_path / "verifiers"
+    package.mkdir()
+    (package / "__init__.py").write_text("class Rubric: ...\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import rl"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert f"`import verifiers` found {package / '__init__.py'}, which is not the package of assay-rl" in done.stderr
+    assert "pip uninstall verifiers" in done.stderr
+
+
+def test_rl_stays_callable_once_its_modules_are_loaded():
+    import importlib
+
+    import rl
+
+    importlib.import_module("rl.evaluate")
+    assert callable(rl.evaluate)
+    assert rl.RunConfig.__name__ == "RunConfig"
+    assert {"RunConfig", "train", "evaluate", "Run", "load_problems"} <= set(dir(rl))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        rl.nothing  # noqa: B018
+
+
+class Terminal:
+    """A stream that says that it is a terminal, and keeps what is written."""
+
+    def __init__(self):
+        self.text = ""
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+def test_a_terminal_sees_what_is_going_on_and_then_the_line():
+    terminal = Terminal()
+    console = Console(terminal)  # pyright: ignore[reportArgumentType]
+    console("progress", what="evaluation", done=3, of=96)
+    assert terminal.text == "\r\x1b[2K  evaluation 3/96"
+    console("checkpoint", step=3, path="runs/a/checkpoints/000003")
+    assert terminal.text.endswith("\r\x1b[2K  saved      runs/a/checkpoints/000003\n")
+    console("an event that nobody knows", what=1)
+
+
+def test_numbers_for_people():
+    assert [duration(s) for s in (0.4, 42, 99, 130, 3600, 3900)] == [
+        "0 s",
+        "42 s",
+        "99 s",
+        "2 min",
+        "1 h 00 min",
+        "1 h 05 min",
+    ]
+    assert one_line("a\nb\x1b[31m\tc", 100) == "a↵b\\x1b[31m\\tc"
+    assert one_line("abcdef", 4) == "abc…"
+    report = {"before": None, "after": None, "steps": 0, "seconds": 3.0, "example": None}
+    assert report_text(report, "r").startswith("0 updates in 3 s.\n\nThe run is in r. Next:")
+    rewards = np.array([[1.0, np.nan], [0.0, 0.0]])
+    evaluation = Evaluation(("a", "b"), rewards, (("", ""),) * 2, (("correct", "error"), ("incorrect",) * 2))
+    assert "1 answers could not be judged" in evaluation_text(evaluation, 1.0)
