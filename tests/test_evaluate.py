@@ -1,14 +1,16 @@
 """Means, intervals and pass@k against numbers worked out by hand, and a small simulation of coverage."""
 
+import dataclasses
 import itertools
 import math
 
 import numpy as np
 import pytest
-from test_run import some_groups
+from test_run import SHAPE, some_groups
 
-from rl.evaluate import Evaluation, compare, draws, evaluate_groups
-from verifiers import Problem
+import policy
+from rl.evaluate import Evaluation, compare, draws, evaluate, evaluate_groups
+from verifiers import Outcome, Problem, Verdict
 
 NAN = math.nan
 
@@ -130,3 +132,43 @@ def test_the_interval_covers_the_truth_95_times_in_100(n, k, a, b):
         interval = make((random.random((n, k)) < difficulty[:, None]).astype(float)).interval
         hits += interval.low <= a / (a + b) <= interval.high
     assert 0.925 <= hits / trials <= 0.975  # 95 % ± 2.8 standard errors of the simulation.
+
+
+def first_letter(problem, completion):
+    right = completion[:1] == problem.answer
+    return Verdict(float(right), Outcome.CORRECT if right else Outcome.INCORRECT, answer=completion)
+
+
+def breaks_on_one(problem, completion):
+    if problem.id == "1":
+        raise RuntimeError("the verifier is broken")
+    return first_letter(problem, completion)
+
+
+def test_what_is_sampled_hangs_on_the_problem_alone():
+    shape = dataclasses.replace(SHAPE, width=16, context=32)
+    model = policy.from_scratch(shape, policy.ByteTokenizer())
+    problems = [Problem(str(i), "x" * (i + 1), "a", "letter") for i in range(5)]
+    some = {"samples": 3, "temperature": 1.0, "max_tokens": 4, "slots": 4}
+    whole = evaluate(model, problems, {"letter": breaks_on_one}, **some)
+    assert whole.ids == ("0", "1", "2", "3", "4")
+    assert whole.rewards.shape == (5, 3)
+    assert whole.outcomes[1] == ("error",) * 3
+    assert np.isnan(whole.rewards[1]).all()
+    assert len({text for texts in whole.texts for text in texts}) > 10
+    part = evaluate(model, [problems[4], problems[0]], {"letter": first_letter}, **some)
+    assert part.texts == (whole.texts[4], whole.texts[0])
+
+
+def test_an_evaluation_that_cannot_be():
+    model = policy.from_scratch(SHAPE, policy.ByteTokenizer())
+    problem = Problem("0", "x" * 60, "a", "letter")
+    judges = {"letter": first_letter}
+    with pytest.raises(ValueError, match="no problems to evaluate on"):
+        evaluate(model, [], judges)
+    with pytest.raises(ValueError, match=r"No verifier for \['letter'\]: there are \['math'\]"):
+        evaluate(model, [problem], {"math": first_letter})
+    with pytest.raises(ValueError, match="3 greedy samples of a problem are all the same"):
+        evaluate(model, [problem], judges, samples=3)
+    with pytest.raises(ValueError, match="longer than 32 tokens"):
+        evaluate(model, [problem], judges)

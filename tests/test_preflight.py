@@ -6,7 +6,9 @@ import pytest
 from test_run import SHAPE, exactly, make_config
 
 import policy
-from rl.preflight import fit, longest_prompt, preflight, spread
+import verifiers
+from rl.data import load_problems
+from rl.preflight import fit, judge, longest_prompt, preflight, spread
 from verifiers import Outcome, Problem, Verdict
 
 
@@ -124,3 +126,9 @@ def test_a_conversation_counts_with_its_template():
     problem = Problem("a", [{"role": "user", "content": "hi"}], "1")
     assert longest_prompt(model, [problem], 1) == len("user: hi\nassistant: ")
     assert preflight(make_config(model=model, problems=[problem], verifiers={"math": exactly})) == []
+
+
+def test_gsm8k_has_answers_that_the_math_verifier_accepts(shared):
+    path = shared("gsm8k/train.jsonl")
+    problems = load_problems(path, prompt="question", answer="answer", limit=100)
+    assert verifiers.check(verifiers.math, problems, call=judge) == []
