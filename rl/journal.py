@@ -218,7 +218,11 @@ class Journal:
 
     def _begin(self, score: float | None) -> None:
         partial = checkpoint.begin(self._run.path, self._here.step)
-        cluster.get(self._crew.learner.call("save", partial))
+        try:
+            cluster.get(self._crew.learner.call("save", partial))
+        except OSError:  # A full disk, for one.
+            checkpoint.discard(partial)
+            raise
         self._pending.append(_Pending(self._here, partial, score))
         self._commit_complete()
 

@@ -21,6 +21,7 @@ from rl import checkpoint, cluster
 from rl.batch import make_batch
 from rl.checkpoint import Checkpoint
 from rl.config import RunConfig
+from rl.console import Console as Lines
 from rl.data import stream
 from rl.journal import Console, Crew, Ended, Journal
 from rl.journal import Stopped as Stopped
@@ -60,6 +61,7 @@ def train(
       overrides: what the command line changed in it, kept with the run.
       console: told what happens, e.g. `console("step", step=3, metrics={...})`. Kinds: finding, start, progress,
         evaluation, step, dropped, update_skipped, actor_died, redispatched, checkpoint, stopping, stopped, report.
+        Default: lines of text on the standard output.
 
     Returns:
       What report.json holds: "before" and "after" (mean, low, high, n; None without held-out problems), "steps",
@@ -71,7 +73,7 @@ def train(
       Ended: too many groups had to be dropped; there is a checkpoint.
       cluster.ActorFailed, cluster.Poisoned: actors died; the checkpoints so far stay.
     """
-    console = console or (lambda kind, **fields: None)
+    console = console or Lines()
     fitted, prompt_columns = fit(config)
     with contextlib.ExitStack() as stack:
         unless_started = stack.enter_context(contextlib.ExitStack())
