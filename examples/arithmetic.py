@@ -2,8 +2,8 @@
 
     assay train examples/arithmetic.py
 
-The prompt asks for the number only, and the `number` verifier takes nothing else: a completion counts if the whole
-of it is the sum. The pairs that it is tested on never occur in training, in either order.
+An example in the conversation shows the form of an answer, `25 + 13 = 38`; only the right-hand side is judged, and
+only if it is a number and nothing else. The pairs that it is tested on never occur in training, in either order.
 """
 
 from __future__ import annotations
@@ -13,17 +13,25 @@ import random
 
 import rl
 import verifiers
-from verifiers import Problem
+from verifiers import Problem, Verdict
+
+
+SHOWN = [{"role": "user", "content": "What is 25 + 13?"}, {"role": "assistant", "content": "25 + 13 = 38"}]
+
+
+def total(problem: Problem, completion: str) -> Verdict:
+    """Whether what stands after the last "=" is the sum: the number alone, so that a sum is not its own answer."""
+    return verifiers.number(problem, completion.rpartition("=")[2])
 
 
 def problem(split: str, a: int, b: int) -> Problem:
-    question = f"What is {a} + {b}? Reply with the number only."
-    return Problem(f"sums/{split}/{a}+{b}", [{"role": "user", "content": question}], a + b, "number")
+    question = {"role": "user", "content": f"What is {a} + {b}?"}
+    return Problem(f"sums/{split}/{a}+{b}", [*SHOWN, question], a + b, "total")
 
 
 def problems() -> tuple[list[Problem], list[Problem]]:
     """Sums to train on, and 128 others to test on."""
-    pairs = list(itertools.combinations_with_replacement(range(10, 100), 2))
+    pairs = [pair for pair in itertools.combinations_with_replacement(range(10, 100), 2) if pair != (13, 25)]
     random.Random(0).shuffle(pairs)
     test, train = pairs[:128], pairs[128:]
     return [problem("train", a, b) for a, b in train], [problem("test", a, b) for a, b in test]
@@ -37,7 +45,7 @@ def config() -> rl.RunConfig:
         model=policy.pretrained(policy.smollm2()),
         problems=train,
         held_out=test,
-        verifiers={"number": verifiers.number},
+        verifiers={"total": total},
         steps=60,
         problems_per_step=8,
         group_size=8,

@@ -129,18 +129,28 @@ def test_topics_are_disjoint():
     assert not stems(train) & stems(test)
 
 
-def test_arithmetic_problems():
+def test_arithmetic():
     train, test = arithmetic.problems()
-    assert len(train) + len(test) == 90 * 91 // 2
+    assert len(train) + len(test) == 90 * 91 // 2 - 1  # All but the one that is shown.
     assert len(test) == 128
-    assert verifiers.check(verifiers.number, test, others=3) == []
-    asked = lambda problems: {p.prompt[0]["content"] for p in problems}  # noqa: E731
-    assert not asked(train) & asked(test)
-    first = test[0]
-    a, b = (int(word.strip("?")) for word in first.prompt[0]["content"].split() if word.strip("?").isdigit())
-    assert first.answer == a + b
-    assert verifiers.number(first, f"{a + b}.").reward == 1
-    assert verifiers.number(first, f"The sum is {a + b}").reward == 0
+    assert verifiers.check(arithmetic.total, test, others=3) == []
+    asked = [{p.prompt[-1]["content"] for p in problems} for problems in (train, test)]
+    assert not asked[0] & asked[1]
+    a, b = test[0].id.rpartition("/")[2].split("+")
+    right, swapped = int(a) + int(b), f"What is {b} + {a}?"
+    assert test[0].answer == right
+    assert swapped not in asked[0]
+    for text in (f"{right}", f"{right}.", f"{a} + {b} = {right}", f"{a} + {b} = {right}.", f"= {right}"):
+        assert arithmetic.total(test[0], text).reward == 1
+    for text in (
+        f"{a} + {b}",
+        f"{right} = {a} + {b}",
+        f"{a} + {b} = {right} = ",
+        f"{right} or {right + 1}",
+        f"{right + 1}",
+        "=",
+    ):
+        assert arithmetic.total(test[0], text).reward == 0
 
 
 def test_custom_verifier():
