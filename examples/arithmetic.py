@@ -15,7 +15,6 @@ import rl
 import verifiers
 from verifiers import Problem, Verdict
 
-
 SHOWN = [{"role": "user", "content": "What is 25 + 13?"}, {"role": "assistant", "content": "25 + 13 = 38"}]
 
 
