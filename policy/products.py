@@ -9,7 +9,7 @@ a product with a transposed operand silently runs in float32, several times slow
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,13 +38,13 @@ class Matrix(NamedTuple):
 def compute_copies(params: Params, dtype: jnp.dtype) -> dict[str, dict[str, tuple[jax.Array, jax.Array] | None]]:
     """(w, w transposed) in `dtype` of every matrix of the tree, None of every vector. Jit it on its own."""
 
-    def copies(p: jax.Array) -> tuple[jax.Array, jax.Array] | None:
+    def copies(p: Any) -> tuple[jax.Array, jax.Array] | None:
         return (p.astype(dtype), p.T.astype(dtype)) if p.ndim == 2 else None
 
     return {module: {name: copies(p) for name, p in leaves.items()} for module, leaves in params.items()}
 
 
-def with_copies(params: Params, copies: dict) -> dict[str, dict[str, jax.Array | Matrix]]:
+def with_copies(params: Any, copies: dict) -> dict[str, dict[str, Any]]:
     """The tree with a `Matrix` for every matrix that has copies."""
     return {
         module: {

@@ -113,7 +113,7 @@ def _lay_out(rows: Sequence[Sequence[Tree]], length: int, count: int) -> Batch:
         **floats,
         mask=mask,
         keys=key_tiles(ints["segment"], ints["prefix"]),
-        count=np.float32(max(count, 1)),
+        count=np.asarray(max(count, 1), np.float32),
     )
 
 

@@ -46,7 +46,7 @@ class RunConfig:
     max_staleness: int = 0  # S. 0 is on-policy; S lets a group be trained up to S updates after its sampling.
     drop_uniform: bool = False  # Dynamic sampling: replace groups whose rewards are all equal.
     max_dropped: int | None = None  # Dropped groups in one step that end the run. Default: 10 P.
-    micro_batch_tokens: int = 640  # Columns that the learner computes at once; bounds its memory.
+    micro_batch_tokens: int = 512  # Columns that the learner computes at once; bounds its memory.
 
     # What to measure and keep.
     eval_every: int = 0  # Updates between evaluations; 0: only before and after.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,7 @@ class Learner:
         params = with_copies(self._state.params, self._copies)
         gradients, sums = f.zeros(self._state.params)
         for b in range(len(batch.tokens)):
-            row = Batch(*(np.asarray(x[b : b + 1]) for x in batch[:-1]), batch.count)
+            row = jax.tree.map(lambda x, b=b: x[b : b + 1] if np.ndim(x) else x, batch)
             gradients, sums = f.accumulate(params, self._reference, gradients, sums, row)
         norm = float(optax.tree.norm(gradients))
         if not math.isfinite(norm):
@@ -122,7 +122,8 @@ def _compile(config: RunConfig, dtype: str) -> _Functions:
 
     def apply(state: LearnerState, gradients: Params) -> LearnerState:
         updates, opt_state = optimizer.update(gradients, state.optimizer, state.params)
-        return LearnerState(optax.apply_updates(state.params, updates), opt_state, state.version + 1)
+        params: Any = optax.apply_updates(state.params, updates)
+        return LearnerState(params, opt_state, state.version + 1)
 
     return _Functions(
         copies=jax.jit(copies),

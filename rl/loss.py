@@ -45,7 +45,7 @@ def token_logprobs(
     order = jnp.argsort(~mask, stable=True)  # Trained columns first, so that the last chunks are empty.
     chosen = jnp.pad(order, (0, pad))
     trained = jnp.pad(mask[order], (0, pad))
-    facts = _chunked(temperature, table, hidden[:, source[chosen]], tokens[chosen], trained)
+    facts: TokenLogprobs = _chunked(temperature, table, hidden[:, source[chosen]], tokens[chosen], trained)
     back = jnp.argsort(order)
     return TokenLogprobs(*(fact[back] for fact in facts))
 

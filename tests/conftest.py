@@ -7,6 +7,10 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 
+# What one test compiles, the others need not, nor the actors that they start, nor the next run of the tests.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
 
 @pytest.fixture(scope="session")
 def shared():

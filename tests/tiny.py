@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import json
-import os
 import pathlib
-import shutil
-import tempfile
-
-import jax
 
 import rl
 from policy import ByteTokenizer, TransformerConfig, from_scratch
 from verifiers import Outcome, Problem, Verdict
-
-# What one test compiles the others need not, nor the actors: most of the time would go there.
-CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-if CACHE is None:
-    CACHE = tempfile.mkdtemp(prefix="assay-tests-")
-    atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
-    os.environ |= {"JAX_COMPILATION_CACHE_DIR": CACHE, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    jax.config.update("jax_compilation_cache_dir", CACHE)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 MODEL = from_scratch(
     TransformerConfig(
