@@ -169,14 +169,14 @@ def config() -> rl.RunConfig:
         problems=problems("train", TRAINING_TOPICS),
         held_out=problems("test", HELD_OUT_TOPICS),
         verifiers={kind: verifier for kind, (verifier, *_) in KINDS.items()},
-        steps=24,
+        steps=12,
         problems_per_step=8,
         group_size=8,
         max_tokens=32,
         temperature=1.0,
         learning_rate=5e-6,
         warmup_steps=3,
-        eval_every=8,
+        eval_every=6,
     )
 
 
