@@ -19,7 +19,7 @@ EQUAL = [
     ("1234", "1,234"), ("1234", "1\\,234"), ("12345", "12 345"), ("1234.5", "1,234.5"), ("0.5", "50\\%"),
     ("50%", "50"), ("2.5", "2\\frac{1}{2}"), ("5/2", "2 1/2"), ("1/6", "0.1\\overline{6}"), ("1/3", "0.333333"),
     ("3\\times 10^4", "30000"), ("8", "2^3"), ("120", "5!"), ("10", "\\binom{5}{2}"), ("2^{2025}",
-    "2 \\cdot 2^{2024}"),
+    "2 \\cdot 2^{2024}"), ("n(n-1)/2", "\\binom{n}{2}"),
     ("\\frac{2004!}{2003!}", "2004"), ("\\sqrt{8}", "2\\sqrt2"), ("\\frac{1}{\\sqrt2}", "\\frac{\\sqrt{2}}{2}"),
     ("\\sqrt{3+2\\sqrt2}", "1+\\sqrt2"), ("-2", "\\sqrt[3]{-8}"), ("\\sin\\frac{\\pi}{6}", "1/2"), ("√2", "sqrt(2)"),
     ("\\ln 8", "3\\ln 2"), ("\\log_2 8", "3"), ("e^{i\\pi}", "-1"), ("(1+i)^2", "2i"), ("|-3|", "3"),
@@ -54,7 +54,8 @@ UNEQUAL = [
     "xy = 6"),
     ("7", "\\max(3, 7)"), ("3:4", "4:3"), ("1:2:3", "1:2:4"), ("[1,2]\\cup[3,4]", "[1,2]\\cup[3,5]"), ("6",
     "(2^{61}+2)!"),
-    ("\\sqrt{x^2}", "x"), ("3, 4", "p=4, q=3"), ("42", "42 for all x and 41 for y"),
+    ("\\sqrt{x^2}", "x"), ("3, 4", "p=4, q=3"), ("42", "42 for all x and 41 for y"), ("1", "2^{12200}"),
+    ("2^{100000}", "2^{100061}"), ("3", "\\binom{2}{3}"), ("\\binom{n}{2}", "n(n+1)/2"),
 ]  # fmt: skip
 
 
@@ -122,12 +123,35 @@ def test_small_float_gold():
     assert math(Problem("p", "", 1e-7), "\\boxed{0.0000001}").outcome == "correct"
 
 
+def test_space_between_boxes_costs_no_time():
+    for between in (" " * 19_000, "$ " * 9_000, " and" + " " * 19_000 + "x", "\\text{" + " " * 19_000, ", \n and "):
+        start = time.perf_counter()
+        math(Problem("p", "", "2"), "\\boxed{1}" + between + "\\boxed{2}")
+        assert time.perf_counter() - start < 1.0  # Half a minute, were it quadratic.
+    for between in (", ", " and ", "$ or $", " \\text{ and } ", "\\) and \\(", " \\quad "):
+        assert math(Problem("p", "", "1, 2"), "\\boxed{1}" + between + "\\boxed{2}").reward == 1
+
+
 def test_options():
     assert equivalent("1/3", "0.333", options=MathOptions(significant_digits=3)).outcome == "correct"
     assert equivalent("1/3", "0.332", options=MathOptions(significant_digits=3)).outcome == "incorrect"
     assert equivalent("x+1", "1+x", options=MathOptions(work=3)).outcome == "limit"
     with pytest.raises(dataclasses.FrozenInstanceError):
         MathOptions().work = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "gold", ["42", "\\sqrt2", "x^2+1", "0", "x+2y=3", "x<3", "(1,2)", "3, 7", "\\text{no solution}", "y=\\sqrt{x}+7"]
+)
+def test_nothing_at_a_pole_or_beyond_all_measure_is_every_answer(gold):
+    i = "\\arctan(i)"
+    poles = [
+        i, f"0{i}", f"1/{i}", f"{i}-{i}", f"e^{{{i}}}", f"\\sec({i})", f"\\sqrt{{{i}}}", "\\arctan(-i)", f"x={i}",
+        f"{i}=y", "10^{200}=x", "y=10^{200}", "x=10^{-200}", "\\sec(\\pi/2)=x", "\\tan(\\pi/2)",
+    ]  # fmt: skip
+    empty = ["0=0", "x=x", "0x=0y"] if gold != "0" else []
+    for answer in (*poles, *empty):
+        assert equivalent(gold, answer).outcome in ("incorrect", "unparsed", "limit"), answer
 
 
 def hostile(marker: pathlib.Path) -> list[str]:
@@ -153,7 +177,9 @@ def hostile(marker: pathlib.Path) -> list[str]:
         "0.\\overline{" + "3" * 900 + "}", "for all " * 400, ", for all or" * 200, "\\frac" * 500 + "1" * 500,
         "x_" * 800, "x'" * 800,
         "1" + "!" * 900, "\\sqrt2," * 250, "\\log_{" * 100 + "2" + "}" * 100, "\\begin{pmatrix}" * 90, "a_{" * 800,
-        "\\ln(" * 28 + "2" + ")" * 28,
+        "\\ln(" * 28 + "2" + ")" * 28, "2^" * 50 + "x", "9^" * 55 + "9", "2^{" * 18 + "1/2" + "}" * 18,
+        "(" * 28 + "x" + "!!!)" * 28, "\\sqrt[" * 25 + "2" + "]{2}" * 25, "\\binom{" * 18 + "5" + "}{1}" * 18,
+        "\\binom{" * 18 + "x" + "}{1}" * 18, "9999!+" * 260 + "1",
     ]  # fmt: skip
 
 

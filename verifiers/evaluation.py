@@ -2,12 +2,14 @@
 
 Three arithmetics share one fold over the tree. Rational numbers decide most answers. Residues modulo a prime at
 random points decide identities of rational functions, however large their values (Schwartz, 1980; Zippel,
-1979): two different ones agree with a probability of about degree / 2^61. The rest (roots, logarithms,
+1979): two different ones agree with a probability of about degree / 2^127. The rest (roots, logarithms,
 trigonometry) is compared to 100 digits at several points.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import random
 from fractions import Fraction
 from math import ceil, factorial, floor
@@ -16,7 +18,8 @@ from typing import Any
 from verifiers.expressions import Node
 from verifiers.notation import TooLarge
 
-PRIME = 2**61 - 1
+# (PRIME - 1) / 2 is prime too, so no number has short cycles of powers: modulo 2^61 - 1, 2^61 would be 1.
+PRIME = 2**127 - 2721
 BITS = 400  # Of precision of the numeric arithmetic.
 MAX_BITS = 10_000  # Of a numerator or denominator.
 
@@ -54,7 +57,7 @@ def evaluate(node: Node, field: Any) -> Any:
         return value
     if op == "^":
         base = evaluate(args[0], field)
-        exponent = _whole(args[1])
+        exponent = _whole(args[1], field)
         if exponent is not None:
             return field.integer_power(base, exponent)
         return field.power(base, evaluate(args[1], field))
@@ -64,15 +67,12 @@ def evaluate(node: Node, field: Any) -> Any:
         return evaluate(Node("*", (args[0], scale, *turn)), field)
     if op == "function":
         if args[0] == "root":
-            if degree := _whole(args[2]):
+            if degree := _whole(args[2], field):
                 return field.root(evaluate(args[1], field), degree)
             return field.power(evaluate(args[1], field), field.inverse(evaluate(args[2], field)))
         if args[0] == "binomial":
-            n, k = args[1:]
-            above, below = (Node("function", ("factorial", x)) for x in (n, Node("+", (n, Node("negative", (k,))))))
-            beside = Node("function", ("factorial", k))
-            return evaluate(Node("*", (above, *(Node("inverse", (x,)) for x in (beside, below)))), field)
-        if args[0] == "factorial" and (whole := _whole(args[1])) is not None:
+            return _binomial(args[1], args[2], field)
+        if args[0] == "factorial" and (whole := _whole(args[1], field)) is not None:
             if whole < 0:
                 raise Undefined("the factorial of a negative integer")
             return field.factorial(whole)
@@ -80,13 +80,35 @@ def evaluate(node: Node, field: Any) -> Any:
     raise Inexact(op)
 
 
-def _whole(node: Node) -> int | None:
-    """The integer that `node` is, or None. Exponents must be known exactly, also modulo a prime."""
+def _whole(node: Node, field: Any) -> int | None:
+    """The integer that `node` is, or None. Exponents must be known exactly, also modulo a prime.
+
+    Where the caller computes with `Rational` itself, what is not whole has no value there. To say so at once
+    keeps the work linear: evaluating `node` a second time would double it with every level of a tower.
+    """
     try:
         value = evaluate(node, Rational)
     except (Inexact, Undefined):
-        return None
-    return value.numerator if value.denominator == 1 else None
+        value = None
+    if value is not None and value.denominator == 1:
+        return value.numerator
+    if field is Rational:
+        raise Inexact("an exponent, a degree or an argument that is not whole")
+    return None
+
+
+def _binomial(n: Node, k: Node, field: Any) -> Any:
+    """n! / (k! (n - k)!), with each argument evaluated once."""
+    above, below = _whole(n, field), _whole(k, field)
+    if above is not None and below is not None:
+        if not 0 <= below <= above:
+            raise Undefined("a binomial coefficient outside the triangle")
+        factorials = [field.factorial(x) for x in (above, below, above - below)]
+    else:
+        top, bottom = evaluate(n, field), evaluate(k, field)
+        rest = field.add(top, field.multiply(field.number(Fraction(-1)), bottom))
+        factorials = [field.function("factorial", x) for x in (top, bottom, rest)]
+    return field.multiply(factorials[0], field.inverse(field.multiply(*factorials[1:])))
 
 
 class Rational:
@@ -191,13 +213,16 @@ class Residue:
     def factorial(self, n: int) -> int:
         if n > 10_000:
             raise TooLarge(f"the factorial of {n:.3g}" if n < 10**300 else "the factorial of a huge number")
-        value = 1
-        for factor in range(2, n + 1):
-            value = value * factor % PRIME
-        return value
+        return _factorials()[n]
 
     def function(self, name: str, x: int) -> int:
         raise Inexact(name)
+
+
+@functools.cache
+def _factorials() -> list[int]:
+    """n! modulo `PRIME`, for n up to 10,000."""
+    return list(itertools.accumulate(range(1, 10_001), lambda value, n: value * n % PRIME, initial=1))
 
 
 class Numeric:
@@ -247,7 +272,7 @@ class Numeric:
             return base
         if self.magnitude(exponent) > 40 or abs(self.magnitude(base)) > 2**20:
             raise TooLarge("a power that is too large to compute")
-        return self.lib.mpc_pow(base, exponent, BITS, "n")
+        return self.finite(self.lib.mpc_pow(base, exponent, BITS, "n"))
 
     def root(self, value: Any, degree: int) -> Any:
         real, imaginary = value
@@ -264,7 +289,7 @@ class Numeric:
         if name == "factorial":  # Between integers: x! = Gamma(x + 1).
             if self.magnitude(x) > 8:
                 raise TooLarge("the factorial of a large number that is not whole")
-            return lib.mpc_gamma(self.add(x, lib.mpc_one), BITS, "n")
+            return self.finite(lib.mpc_gamma(self.add(x, lib.mpc_one), BITS, "n"))
         if name == "abs":
             return (lib.mpc_abs(x, BITS, "n"), lib.fzero)
         if name in ("floor", "ceil"):
@@ -284,15 +309,21 @@ class Numeric:
         }  # fmt: skip
         if name not in functions:
             raise Inexact(name)
-        return functions[name](x, BITS, "n")
+        return self.finite(functions[name](x, BITS, "n"))
 
     def factorial(self, n: int) -> Any:
         if n > 10_000:
             raise TooLarge("the factorial of a number above 10,000")
         return self.lib.mpc_gamma(self.number(Fraction(n + 1)), BITS, "n")
 
+    def finite(self, value: Any) -> Any:
+        """`value`, unless it is a pole's (arctan i): infinity minus anything would look like zero below."""
+        if any(not part[1] and part[2] for part in value):  # libmp's infinities and nan: no mantissa, an exponent.
+            raise Undefined("a function at its pole")
+        return value
+
     def magnitude(self, value: Any) -> int:
-        """About log2 |value|; very negative for zero."""
+        """About log2 |value| of a finite value; very negative for zero."""
         return max(part[2] + part[3] if part[1] else -(2**19) for part in value)
 
     def close(self, a: Any, b: Any) -> bool:

@@ -21,7 +21,8 @@ _PHRASE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|<\|")  # Not the point of 3.5. A "!" may be a factorial.
-_SEPARATOR = re.compile(r"[\s$]*(?:,|;|(?:\\text\s*\{)?\s*\b(?:and|or)\b\s*\}?|\\quad)[\s$]*|\\\)\s*(?:and|,)\s*\\\(")
+# Possessive: what two of the repetitions could share would take quadratic time.
+_SEPARATOR = re.compile(r"[\s$]*+(?:,|;|(?:\\text\s*\{)?\s*\b(?:and|or)\b\s*+\}?|\\quad)[\s$]*|\\\)\s*(?:and|,)\s*\\\(")
 
 
 class Box(NamedTuple):
