@@ -47,7 +47,7 @@ class Endpoint:
       parameters: of sampling, sent as they are.
 
     Raises:
-      ValueError: the URL is no http(s) URL or carries credentials, or a number is not positive.
+      ValueError: the URL is no http(s) URL, or carries credentials or a query, or a number is not positive.
     """
 
     url: str
@@ -64,7 +64,13 @@ class Endpoint:
             raise ValueError(
                 "Endpoint.url must not hold a user or password: put the key into a variable, key_variable=."
             )
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.query or parts.fragment:  # A key often stands there; and the path is added at the end.
+            raise ValueError(
+                "Endpoint.url must be a base without a query or a fragment; a key belongs in a variable, key_variable=."
+            )
+        port = parts.netloc.rpartition("]")[2].partition(":")[2]
+        sound = self.url.isprintable() and (not port or (port.isdecimal() and int(port) < 65536))
+        if parts.scheme not in ("http", "https") or not parts.hostname or not sound:
             raise ValueError(f"Endpoint.url must be like 'http://127.0.0.1:8000/v1', got {self.url!r}.")
         for name in ("timeout", "deadline", "attempts"):
             if not getattr(self, name) > 0:
@@ -114,16 +120,22 @@ class Endpoint:
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise _Again(f"{url}: {type(error).__name__}: {error}"[:300]) from None
         text = data.decode(errors="replace")
+        if key:  # Whatever is told of the reply must not hold it.
+            text = text.replace(key, "[key]")
         if status != 200:
-            said = (text.replace(key, "[key]") if key else text)[:200]
-            failure = f"{url} answered {status}: {said!r}"
+            failure = f"{url} answered {status}: {text[:200]!r}"
             raise _Again(failure, _seconds(after)) if status in RETRIED else EndpointError(failure)
         try:
-            reply = json.loads(text)["choices"][0]["message"]["content"]
+            choice = json.loads(text)["choices"][0]
+            reply, finish = choice["message"]["content"], choice.get("finish_reason")
         except (ValueError, LookupError, TypeError, RecursionError):
             raise EndpointError(f"{url} replied something else than a chat completion: {text[:200]!r}") from None
         if not isinstance(reply, str):
             raise EndpointError(f"{url} replied no text: {reply!r:.100}")
+        if finish == "length":  # What a judge was about to say is not known.
+            raise EndpointError(
+                f"{url} cut its reply off: raise parameters['max_tokens'], got {self.parameters!r:.100}"
+            )
         return reply
 
     def _key(self) -> str | None:

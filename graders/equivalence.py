@@ -41,8 +41,14 @@ answer that is incomplete, hedges between several answers, or only talks about t
 briefly, then end with exactly one line, either "VERDICT: EQUIVALENT" or "VERDICT: DIFFERENT".
 """
 _PLACEHOLDER = re.compile(r"\{(fence|question|reference|answer)\}")
-_VERDICT = re.compile(r"\bVERDICT\W{1,8}(EQUIVALENT|DIFFERENT)\b")
-_CONTROL = re.compile(r"<\|[^|>\n]{0,60}\|>|[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00-\x08\x0b-\x1f\x7f]")
+# At the end of the reply, and not in quotes: a judge may cite an answer that claims a verdict.
+_VERDICT = re.compile(r"\bVERDICT[^\w\n]{1,8}(EQUIVALENT|DIFFERENT)[\s.*_`]*\Z")
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
+)
+_CONTROL = re.compile(
+    r"<[|｜][^|｜>\n]{0,60}[|｜]>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>", re.IGNORECASE
+)  # fmt: skip
 # Openings without an answer, which models have been seen to judge right (Zhao et al., 2025, arXiv:2507.08794).
 _OPENING = re.compile(
     r"[\W_]*(?:thought process|solution|answer|(?:the )?final answer(?: is)?|let'?s (?:think|solve)[^\n.]*)\W*",
@@ -111,14 +117,14 @@ class Equivalence:
             seconds = time.perf_counter() - start
             return Verdict(0, Outcome.ERROR, answer[:200], f"the grader could not be asked: {error}", seconds=seconds)
         seconds, info = time.perf_counter() - start, {"model": self.endpoint.model, "reply": reply[-500:]}
-        labels = _VERDICT.findall(reply)
-        if not labels:
-            why = f"the grader's reply names no verdict: {reply[-80:]!r}"
+        label = _VERDICT.search(reply)
+        if label is None:
+            why = f"the grader's reply does not end in a verdict: {reply[-80:]!r}"
             return Verdict(0, Outcome.ERROR, answer[:200], why, info=info, seconds=seconds)
-        good = labels[-1] == "EQUIVALENT"  # The last: before it, the model may weigh both.
+        good = label[1] == "EQUIVALENT"
         outcome = Outcome.CORRECT if good else Outcome.INCORRECT
         return Verdict(
-            float(good), outcome, answer[:200], f"{self.endpoint.model}: {labels[-1]}", info=info, seconds=seconds
+            float(good), outcome, answer[:200], f"{self.endpoint.model}: {label[1]}", info=info, seconds=seconds
         )
 
 
@@ -131,10 +137,10 @@ def _question(problem: Problem) -> str:
 def _fill(template: str, question: str, reference: str, answer: str) -> str:
     """The template with its placeholders replaced in one pass, so that data cannot bring its own.
 
-    The fence is random: whoever wrote the data could not know it. Control tokens of chat templates and invisible
-    characters are taken out.
+    The fence is random: whoever wrote the data could not know it. Invisible characters are taken out, then the
+    control tokens of chat templates are replaced: what stood around one must not close up into another.
     """
-    fence = f"=====[{secrets.token_hex(8)}]====="
-    values = {name: _CONTROL.sub("", text) for name, text in (("question", question), ("reference", reference))}
-    values |= {"answer": _CONTROL.sub("", answer), "fence": fence}
+    data = {"question": question, "reference": reference, "answer": answer}
+    values = {name: _CONTROL.sub(" … ", _INVISIBLE.sub("", text)) for name, text in data.items()}
+    values["fence"] = f"=====[{secrets.token_hex(8)}]====="
     return _PLACEHOLDER.sub(lambda match: values[match[1]], template)
