@@ -27,7 +27,7 @@ def json_two_keys(problem: Problem, completion: str) -> Verdict:
     """A JSON object with exactly the two keys that were asked for, and something in both."""
     text = re.sub(r"^```(?:json)?\s*|\s*```$", "", completion.strip())
     try:
-        pairs = json.loads(text, object_pairs_hook=list)
+        pairs = json.loads(text, object_pairs_hook=list, parse_constant=refuse)
     except (ValueError, RecursionError):
         return unparsed(text, "not JSON")
     # The hook makes objects lists of tuples, so that a key that is given twice is seen.
@@ -38,6 +38,10 @@ def json_two_keys(problem: Problem, completion: str) -> Verdict:
         return judged(False, text, f"the keys are {keys}, not {problem.answer['keys']}"[:200])
     full = all(words(value) if isinstance(value, str) else value not in (None, [], False) for value in values)
     return judged(full, text, "two keys, both filled" if full else "a value is empty")
+
+
+def refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is Python's, not JSON's")  # NaN, Infinity
 
 
 def few_words(problem: Problem, completion: str) -> Verdict:

@@ -29,7 +29,7 @@ TABLE = {
             '{"name": "Cat", "color": "pet"}', '{"name": null, "kind": "purrs"}',
             '{"name": "Cat", "kind": "purrs"} Enjoy!', 'Sure: {"name": "Cat", "kind": "purrs"}',
             '{"name": "Cat", "kind": "purr', '[["name", "Cat"], ["kind", "purrs"]]', "[" * 100_000,
-            '{"name": {}, "kind": []}', "{'name': 'Cat', 'kind': 'purrs'}",
+            '{"name": NaN, "kind": Infinity}', '{"name": {}, "kind": []}', "{'name': 'Cat', 'kind': 'purrs'}",
         ],
     ),
     "few_words": (
