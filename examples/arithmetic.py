@@ -2,8 +2,8 @@
 
     assay train examples/arithmetic.py
 
-An example in the conversation shows the form of an answer, `25 + 13 = 38`; only the right-hand side is judged, and
-only if it is a number and nothing else. The pairs that it is tested on never occur in training, in either order.
+An example in the conversation shows the form of an answer, `25 + 13 = 38`; only what stands after the last "=" is
+judged, and a sum is not its own answer. The pairs that it is tested on never occur in training, in either order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHOWN = [{"role": "user", "content": "What is 25 + 13?"}, {"role": "assistant", 
 
 
 def total(problem: Problem, completion: str) -> Verdict:
-    """Whether what stands after the last "=" is the sum: the number alone, so that a sum is not its own answer."""
+    """Whether what stands after the last "=", or all if there is none, is the sum to `verifiers.number`."""
     return verifiers.number(problem, completion.rpartition("=")[2])
 
 

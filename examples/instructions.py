@@ -55,16 +55,16 @@ def few_words(problem: Problem, completion: str) -> Verdict:
 
 
 def two_sentences(problem: Problem, completion: str) -> Verdict:
-    """Exactly two different sentences of three words or more, and no comma anywhere."""
+    """Exactly two different sentences of at least three different words each, and no comma anywhere."""
     text = completion.strip()
     if any(comma in text for comma in ",，、،"):
         return judged(False, text, "a comma")
     unnumbered = re.sub(r"^\s*[0-9*-]+[.)]?\s+", "", text, flags=re.MULTILINE)  # "1. One sentence.\n2. Another."
-    sentences = [" ".join(words(part)).lower() for part in re.split(r"[.!?]+[\"”]?(?:\s+|$)", unnumbered)]
+    sentences = [" ".join(words(part)).lower() for part in re.split(r"(?<![.!?])[.!?]++[\"”]?(?:\s+|$)", unnumbered)]
     if sentences.pop():
         return judged(False, text, "the last sentence does not end")
-    if any(len(sentence.split()) < 3 for sentence in sentences):
-        return judged(False, text, "a sentence of fewer than three words")
+    if any(len(set(sentence.split())) < 3 for sentence in sentences):
+        return judged(False, text, "a sentence of fewer than three different words")
     good = len(sentences) == len(set(sentences)) == 2
     return judged(good, text, f"{len(sentences)} sentences, {len(set(sentences))} of them different")
 

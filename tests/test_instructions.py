@@ -50,7 +50,9 @@ TABLE = {
             "Cats are small. Cats are small.", "Cats. Dogs.", "Cats are small. They purr. ", "A b. C d.",
             "1. Cats are small.\n2. They purr", "1. Cats.\n2. They purr.",
             "Cats are small. They purr a lot. I like them.", "Cats are small. They purr a lot. .",
-            "one two three. 1 2 3.", "Cats are small， too. They purr a lot.", "! ? Cats are small",
+            "one two three. 1 2 3.", "I I I. a a a.",
+            "cats cats cats. dogs dogs dogs.", "." * 20_000 + "x", "! ? Cats are small",
+            "Cats are small， too. They purr a lot.",
         ],
     ),
     "title": (
