@@ -19,7 +19,7 @@ EQUAL = [
     ("1234", "1,234"), ("1234", "1\\,234"), ("12345", "12 345"), ("1234.5", "1,234.5"), ("0.5", "50\\%"),
     ("50%", "50"), ("2.5", "2\\frac{1}{2}"), ("5/2", "2 1/2"), ("1/6", "0.1\\overline{6}"), ("1/3", "0.333333"),
     ("3\\times 10^4", "30000"), ("8", "2^3"), ("120", "5!"), ("10", "\\binom{5}{2}"), ("2^{2025}",
-    "2 \\cdot 2^{2024}"), ("n(n-1)/2", "\\binom{n}{2}"),
+    "2 \\cdot 2^{2024}"), ("n(n-1)/2", "\\binom{n}{2}"), ("5", "5\\text{ cm}^2"), ("5", "5 \\text{cm2}"),
     ("\\frac{2004!}{2003!}", "2004"), ("\\sqrt{8}", "2\\sqrt2"), ("\\frac{1}{\\sqrt2}", "\\frac{\\sqrt{2}}{2}"),
     ("\\sqrt{3+2\\sqrt2}", "1+\\sqrt2"), ("-2", "\\sqrt[3]{-8}"), ("\\sin\\frac{\\pi}{6}", "1/2"), ("√2", "sqrt(2)"),
     ("\\ln 8", "3\\ln 2"), ("\\log_2 8", "3"), ("e^{i\\pi}", "-1"), ("(1+i)^2", "2i"), ("|-3|", "3"),
@@ -56,6 +56,7 @@ UNEQUAL = [
     "(2^{61}+2)!"),
     ("\\sqrt{x^2}", "x"), ("3, 4", "p=4, q=3"), ("42", "42 for all x and 41 for y"), ("1", "2^{12200}"),
     ("2^{100000}", "2^{100061}"), ("3", "\\binom{2}{3}"), ("\\binom{n}{2}", "n(n+1)/2"),
+    ("5", "5\\text{, 6}"), ("5", "5 \\text{ cm, 6}"),
 ]  # fmt: skip
 
 
@@ -105,7 +106,9 @@ def test_boxes_that_are_one_list():
     assert math(Problem("p", "", "2"), "\\boxed{1} or \\boxed{2}").outcome == "incorrect"
 
 
-@pytest.mark.parametrize("gold", ["", "\\frac{1}{", "((", None, True, [1], "9" * 5000, "\\foo{3}"])
+@pytest.mark.parametrize(
+    "gold", ["", "\\frac{1}{", "((", None, True, [1], "9" * 5000, "\\foo{3}", float("nan"), float("inf")]
+)
 def test_gold_that_does_not_parse_is_an_error(gold):
     for completion in ("\\boxed{42}", "no answer"):
         verdict = math(Problem("p", "", gold), completion)

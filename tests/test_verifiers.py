@@ -21,6 +21,7 @@ def judge(verifier, gold, completion):
         ("cat", "cat", "correct"), ("cat", " cat\n", "correct"), (4, "4", "correct"), ("cat", "Cat", "incorrect"),
         ("cat", "a cat", "incorrect"), ("cat", "", "unparsed"), ("cat", " \n", "unparsed"), (None, "None", "error"),
         (True, "True", "error"), ("", "x", "error"), (["a"], "a", "error"),
+        (float("nan"), "nan", "error"),
     ],
 )  # fmt: skip
 def test_exact(gold, completion, outcome):

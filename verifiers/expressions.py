@@ -16,7 +16,7 @@ from verifiers.notation import Token, TooLarge, Unreadable, tokenize
 MAX_DEPTH = 60
 MAX_DIGITS = 1000
 RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "∈"}
-_LABEL = re.compile(r"[^0-9]*\^?[0-9]?")  # "square units", "cm^2"
+_LABEL = re.compile(r"[^0-9]*(?:(?<=[a-z^])[0-9])?")  # "square units", "cm^2", and not ", 6"
 _HEDGE = re.compile(r"\b(?:or|and|not|but|maybe|perhaps|either)\b")
 _FUNCTION_LETTERS = frozenset({*"fghFGHPQW", "Phi"})
 

@@ -7,6 +7,7 @@ number of a chain of thought is not an answer.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import NamedTuple
 
@@ -94,11 +95,14 @@ def _stated(rest: str) -> str:
 def gold_answer(answer: object) -> str | None:
     r"""The text of a problem's own answer: bare, `$...$`, `\boxed{}`, or a text that ends in `#### n`.
 
-    Numbers are written out; None where there is no text to read (a list, a mapping, true, nothing).
+    Numbers are written out; None where there is no text to read (a list, a mapping, true, nothing, and nan, which
+    is how tables write nothing).
     """
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         return None
     if isinstance(answer, float):
+        if not math.isfinite(answer):
+            return None
         return f"{answer:.20f}".rstrip("0").rstrip(".") if "e" in repr(answer) else repr(answer)
     if isinstance(answer, int):
         # Python refuses to write integers beyond 4300 digits, and no answer is so long.

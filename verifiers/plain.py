@@ -19,7 +19,7 @@ def exact(problem: Problem, completion: str) -> Verdict:
     """Correct iff the completion, stripped of surrounding space, is the problem's answer, letter for letter."""
     answer = completion.strip()
     gold = problem.answer
-    if isinstance(gold, int | float) and not isinstance(gold, bool):
+    if isinstance(gold, int | float) and not isinstance(gold, bool) and gold == gold:  # nan is a missing answer.
         gold = str(gold)
     if not isinstance(gold, str) or not gold.strip():
         return Verdict(0, Outcome.ERROR, reason=f"the problem's answer must be a text, got {gold!r:.80}")
