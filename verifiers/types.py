@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import math
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -73,8 +73,10 @@ class Verdict:
 
     def __post_init__(self) -> None:
         reward = self.reward
-        if not isinstance(reward, (int, float)) or not math.isfinite(reward) or not 0 <= reward <= 1:
-            raise ValueError(f"Verdict.reward must be a number in [0, 1], got {reward!r}: scale the score.")
+        if not isinstance(reward, numbers.Real):  # NumPy's floats are; its booleans, and text, are not.
+            raise ValueError(f"Verdict.reward must be a number, got {reward!r}, a {type(reward).__name__}: use float().")
+        if not 0 <= reward <= 1:  # nan is not.
+            raise ValueError(f"Verdict.reward must lie in [0, 1], got {reward!r}: scale the score.")
         object.__setattr__(self, "reward", float(reward))
         object.__setattr__(self, "outcome", Outcome(self.outcome))
 
