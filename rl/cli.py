@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import errno
 import pathlib
 import sys
 import traceback
@@ -35,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(code: int, error: BaseException, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    print(f"assay: {str(error) or type(error).__name__}", file=sys.stderr)
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = ". Make room there, then start again or go on from the last checkpoint: assay train --resume RUN"
+    print(f"assay: {str(error) or type(error).__name__}{hint * full}", file=sys.stderr)
     return code
 
 
@@ -69,6 +73,7 @@ def _eval(options: argparse.Namespace) -> int:
     from rl.configfile import Mistake, load_config, load_run_config
     from rl.console import evaluation_text
     from rl.evaluate import evaluate
+    from rl.preflight import fit
     from rl.run import Run, is_run
 
     if is_run(options.target):
@@ -87,6 +92,9 @@ def _eval(options: argparse.Namespace) -> int:
             f"{options.target} is not a run. To measure a model, name the config file that holds out the problems: "
             f"assay eval {options.target} --config FILE"
         )
+    config = dataclasses.replace(config, model=model, max_tokens=options.max_tokens or config.max_tokens)
+    if config.drop_long:  # As the run did.
+        config = fit(config)[0]
     problems = config.held_out[: options.limit]
     if not problems:
         raise Mistake("The config holds out no problems: set RunConfig.held_out.")
@@ -102,7 +110,7 @@ def _eval(options: argparse.Namespace) -> int:
         params=params,
         samples=samples,
         temperature=temperature,
-        max_tokens=options.max_tokens or config.max_tokens,
+        max_tokens=config.max_tokens,
         slots=config.slots,
         seed=config.seed,
         dtype=config.dtype,
@@ -188,6 +196,12 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="assay",
@@ -214,12 +228,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--config", metavar="FILE", help="the config file that holds out the problems (a run has its own)"
     )
-    evaluate.add_argument("--samples", type=int, metavar="K", help="answers a problem (default: the config's)")
+    evaluate.add_argument("--samples", type=_count, metavar="K", help="answers a problem (default: the config's)")
     evaluate.add_argument(
         "--temperature", type=float, metavar="T", help="0 is greedy (default: the config's; 1 if K > 1)"
     )
-    evaluate.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer (default: the config's)")
-    evaluate.add_argument("--limit", type=int, metavar="N", help="take only the first N problems")
+    evaluate.add_argument("--max-tokens", type=_count, metavar="N", help="the longest answer (default: the config's)")
+    evaluate.add_argument("--limit", type=_count, metavar="N", help="take only the first N problems")
 
     check = command("check", _check, "try a verifier, or all that a config names, on answers that are known")
     check.add_argument(
@@ -228,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--problems", metavar="FILE", help="a verifier's problems: .jsonl, .json, .csv or .parquet")
     check.add_argument("--prompt", metavar="COLUMN", default="prompt", help="of the prompts (default: prompt)")
     check.add_argument("--answer", metavar="COLUMN", default="answer", help="of the answers (default: answer)")
-    check.add_argument("--limit", type=int, metavar="N", help="take only the first N problems")
+    check.add_argument("--limit", type=_count, metavar="N", help="take only the first N problems")
 
     command("doctor", _doctor, "say what this machine has for a run, and what is wrong with it")
 

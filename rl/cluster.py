@@ -148,6 +148,8 @@ class Cluster:
 def _connect(address: str | None) -> bool:
     """Connects this process to a cluster. Returns whether it is ours to shut down."""
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_IGNORE_UNHANDLED_ERRORS": "1", "RAY_enable_worker_prestart": "0"}
+    if not address:  # Read when Ray is imported: no clusters of several machines, so it listens on loopback only.
+        quiet["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
     try:

@@ -19,6 +19,9 @@ THEIR_ERRORS = (
     SyntaxError, TypeError, ValueError,
 )  # fmt: skip
 
+# Settings of samplers that change the law of a token in ways that the objective does not know.
+_TRUNCATIONS = ("top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
+
 
 class Mistake(ValueError):
     """Something that the user can put right. The message says what."""
@@ -95,6 +98,11 @@ def _parse_override(text: str) -> tuple[str, Any]:
     types = {field.name: str(field.type) for field in dataclasses.fields(RunConfig)}
     if not equals:
         raise Mistake(f"Expected key=value, got {text!r}.")
+    if name in _TRUNCATIONS:
+        raise Mistake(
+            f"{name} is not supported: completions are sampled at a temperature alone, since the objective does not "
+            "correct for truncated or penalized sampling. Leave it out; temperature is what can be set."
+        )
     if name not in types:
         near = difflib.get_close_matches(name, types, n=1)
         raise Mistake(f"RunConfig has no field {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))

@@ -146,9 +146,12 @@ def report_text(report: Mapping[str, Any], path: str, gain: str = "") -> str:
 def gain_text(run: Run) -> str:
     """A sentence on how sure the difference between a run's first and last evaluation is; "" where there is none."""
     lines = run.evaluations()
-    if len(lines) < 2 or min(lines[0]["n"], lines[-1]["n"]) < 2:
+    if len(lines) < 2:
         return ""
-    mean, low, high, _ = compare(run.read_evaluation(lines[0]["step"]), run.read_evaluation(lines[-1]["step"]))
+    try:
+        mean, low, high, _ = compare(run.read_evaluation(lines[0]["step"]), run.read_evaluation(lines[-1]["step"]))
+    except ValueError:  # Hardly a problem was judged in both.
+        return ""
     if low == high == 0:
         return "No problem's mean reward has changed."
     told = "" if low > 0 or high < 0 else ", which may be chance"

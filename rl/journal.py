@@ -135,8 +135,9 @@ class Journal:
             often, count = collections.Counter(self._dropped).most_common(1)[0]
             raise Ended(
                 f"{len(self._dropped)} groups were dropped in step {self._here.step}, and max_dropped allows {limit}. "
-                f"Most often ({count} times): {often}. Mend what fails there, or take problems that are neither "
-                f"always nor never solved; then go on: {_resume_command(self._run)}"
+                f"Most often ({count} times): {often}. Where the cause lies outside the run (an endpoint, a sandbox), "
+                f"mend it and go on: {_resume_command(self._run)}. Another verifier or other problems, e.g. without "
+                "those that are always or never solved, need a new run."
             )
         return False
 

@@ -202,8 +202,7 @@ def _reopen(
             f"{run.path} has done {last.step} updates already, more than steps={config.steps}: raise steps."
         )
     run.truncate(last.step)
-    for partial in (run.path / "checkpoints").glob(".*.partial"):
-        checkpoint.discard(partial)
+    run.prolong(config)
     return run, last
 
 

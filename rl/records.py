@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -67,6 +68,8 @@ def write_table(path: pathlib.Path, table: pa.Table) -> None:
     try:
         pq.write_table(table, partial, compression="zstd", row_group_size=256)
         os.replace(partial, path)
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, os.strerror(error.errno or errno.EIO), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -70,10 +70,10 @@ class Run:
         """
         path = pathlib.Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            what = "holds a run" if is_run(path) else "is not empty"
+            what = "holds a run" if is_run(path) else "is not empty" if path.is_dir() else "is a file"
             raise FileExistsError(
-                f"{path} {what}: a new run needs a directory of its own. "
-                f"To go on with a run: assay train --resume {path}"
+                f"{path} {what}: a new run needs a directory of its own."
+                + (f" To go on with this one: assay train --resume {path}" if is_run(path) else "")
             )
         existed = path.exists()
         made = {
@@ -161,6 +161,16 @@ class Run:
         )
 
     # To go on.
+
+    def prolong(self, config: RunConfig) -> None:
+        """Keeps what a resume changes of the fields in `FREE`, so that the next resume need not be told again."""
+        kept = self.config
+        changed = {name: summary(vars(config)[name]) for name in sorted(FREE)}
+        changed = {name: value for name, value in changed.items() if value != kept["fields"][name]}
+        if changed:
+            kept["fields"] |= changed
+            kept["overrides"] |= changed
+            _write_json(self.path / "config.json", kept)
 
     def truncate(self, step: int) -> None:
         """Forgets the metrics, rollouts and evaluations of `step` and later, so that they can be made again.
@@ -259,9 +269,9 @@ def _append(path: pathlib.Path, fields: Mapping[str, Any]) -> None:
             written = file.write(line)
             while written < len(line):
                 written += file.write(line[written:])
-        except OSError:
+        except OSError as error:
             file.truncate(size)
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -286,6 +296,8 @@ def _write_text(path: pathlib.Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -297,6 +309,8 @@ def _number(value: Any) -> Any:
 
 def _runs_near(path: pathlib.Path) -> str:
     """What the reader may have meant."""
+    if path.is_file():
+        return "It is a file."
     if not path.exists():
         return "There is no such directory." if not path.parent.is_dir() else _list_runs(path.parent)
     return _list_runs(path)

@@ -76,6 +76,11 @@ class Scorer:
 def _checked(verdict: object) -> Verdict:
     if not isinstance(verdict, Verdict):
         raise TypeError(f"A verifier must return a Verdict, this one returned {verdict!r:.200}.")
+    if not isinstance(verdict.answer, (str, type(None))) or not isinstance(verdict.reason, str):
+        raise TypeError(
+            f"A verdict's answer must be text or None and its reason text, got {verdict.answer!r:.80} and "
+            f"{verdict.reason!r:.80}."
+        )
     json.dumps([verdict.answer, verdict.reason, dict(verdict.parts), dict(verdict.info)])  # The run keeps them.
     return verdict
 

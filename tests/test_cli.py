@@ -1,5 +1,6 @@
 """The command line: a run from start to export, every mistake in one clear line, and Ctrl-C."""
 
+import errno
 import json
 import os
 import re
@@ -11,10 +12,11 @@ import sys
 
 import numpy as np
 import pytest
+from test_run import make_config
 
 from rl.cli import main
 from rl.configfile import parse_overrides
-from rl.console import Console, duration, evaluation_text, one_line, report_text
+from rl.console import Console, duration, evaluation_text, gain_text, one_line, report_text
 from rl.evaluate import Evaluation
 from rl.run import Run
 
@@ -169,6 +171,9 @@ def test_resume_goes_on_where_the_run_stopped(trained, assay, tmp_path, capsys):
     assert done.returncode == 0, done.stderr
     assert "  going on   after 2 updates" in done.stdout
     assert [line["step"] for line in Run(run).metrics()] == [0, 1, 2]
+    done = assay("train", "--resume", run)  # The run keeps the new length.
+    assert done.returncode == 0, done.stderr
+    assert "3 updates of 2 problems" in done.stdout
     message = mistake(capsys, "train", "--resume", run, "steps=4", "learning_rate=2e-3")
     assert "learning_rate: 0.001 in the run, 0.002 now" in message
     assert "more than steps=1" in mistake(capsys, "train", "--resume", run, "steps=1")
@@ -191,13 +196,15 @@ def test_ctrl_c_stops_with_a_checkpoint_and_says_how_to_go_on(assay, file, tmp_p
     assert list(run.glob("checkpoints/0*/state.json"))
 
 
-def test_a_full_disk_is_one_line_and_no_half_run(assay, file, tmp_path):
+def test_a_full_disk_is_one_line_and_no_half_run(assay, file, tmp_path, trained):
+    """After `trained`, so that XLA has nothing to keep: a warning that it cannot would be a second line."""
+
     def train_with_files_of_at_most(size):
         limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
         program = f"{limit}; import sys, rl.cli; sys.exit(rl.cli.main())"
         done = assay("train", file, "--run", tmp_path / "run", program=("-c", program))
         assert done.returncode == 1
-        assert "File too large" in done.stderr
+        assert "File too large: '" in done.stderr  # And where.
         assert done.stderr.count("\n") == 1
         return done.stdout
 
@@ -258,11 +265,55 @@ def test_a_mistake_in_what_was_asked(tmp_path, capsys, file, monkeypatch):
     assert "is not a run" in mistake(capsys, "train", "--resume", "nothing")
     assert "name neither" in mistake(capsys, "train", file, "--resume", "nothing")
     assert "Did you mean 'steps'?" in mistake(capsys, "train", file, "step=3")
+    assert "RunConfig.temperature must be positive, got 0.0" in mistake(capsys, "train", file, "temperature=0")
+    assert "top_p is not supported" in mistake(capsys, "train", file, "top_p=0.9")
+    assert "is a file" in mistake(capsys, "train", file, "--run", file)
+    assert "is not a run: it has no config.json of one. It is a file." in mistake(capsys, "train", "--resume", file)
     assert "RunConfig.group_size must be at least 2, got 1" in mistake(capsys, "train", file, "group_size=1")
     assert "is not a run" in mistake(capsys, "eval", "nothing")
     assert "There is no file or directory nothing" in mistake(capsys, "eval", "nothing", "--config", file)
     assert "is not a run" in mistake(capsys, "export", "nothing", "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_file_that_is_cut_off(tmp_path, capsys):
+    path = written(
+        tmp_path,
+        "import policy\nMODEL = __file__.replace('.py', '.gguf')\ndef config():\n    policy.pretrained(MODEL)\n",
+    )
+    path.with_suffix(".gguf").write_bytes(b"GGUF\x03\0\0\0" + bytes([255]) * 16)
+    message = mistake(capsys, "train", path, "--run", tmp_path / "run")
+    assert re.search(r"mine.py, line 4: \S+mine.gguf: GGUF header", message)
+    assert "\n" not in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_verifier_that_raises_is_named_before_the_run_begins(tmp_path, capsys):
+    path = written(tmp_path, CONFIG.replace("    share = ", "    raise ZeroDivisionError('mine')\n    share = "))
+    assert "ZeroDivisionError: mine" in mistake(capsys, "train", path, "--run", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_eval_leaves_out_what_the_run_left_out(assay, tmp_path):
+    long = "held_out=[problem('test', i) for i in range(3)] + [Problem('long', 'x' * 70, '', 'ascii')],"
+    text = CONFIG.replace('held_out=[problem("test", i) for i in range(3)],', f"{long}\n        drop_long=True,")
+    text = text.replace(
+        "Problem('long', 'x' * 70, '', 'ascii')", "Problem('long', 'x' * 70, 'y', 'ascii', metadata={'gold': 'yes'})"
+    )
+    path = written(tmp_path, text)
+    done = assay("train", path, "--run", tmp_path / "run", "steps=0")
+    assert "Left out (drop_long): 1 of 10 prompts are longer than 58 tokens" in done.stdout
+    done = assay("eval", tmp_path / "run")
+    assert "3 problems, one greedy answer each" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1.5", "x"])
+@pytest.mark.parametrize("option", ["--samples", "--limit", "--max-tokens"])
+def test_a_count_is_at_least_one(option, count, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["eval", "run", f"{option}={count}"])
+    assert exit.value.code == 2
+    assert f"argument {option}: must be a whole number, at least 1, got '{count}'" in capsys.readouterr().err
 
 
 def test_a_new_run_needs_a_place_of_its_own(file, trained, capsys):
@@ -297,6 +348,8 @@ def test_overrides_are_typed():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("top_p=0.9", "top_p is not supported: completions are sampled at a temperature alone, since the objective"),
+        ("top_k=5", "top_k is not supported"),
         ("steps", "Expected key=value, got 'steps'."),
         ("steps=many", "steps must be a whole number, got 'many'."),
         ("steps=1.5", "steps must be a whole number, got '1.5'."),
@@ -383,6 +436,29 @@ def test_rl_stays_callable_once_its_modules_are_loaded():
     assert {"RunConfig", "train", "evaluate", "Run", "load_problems"} <= set(dir(rl))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         rl.nothing  # noqa: B018
+
+
+def test_a_full_disk_says_what_to_do(monkeypatch, capsys):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/a/metrics.jsonl")
+
+    monkeypatch.setattr("rl.cli._doctor", full)
+    code, out, err = call(capsys, "doctor")
+    assert (code, out) == (1, "")
+    assert err == (
+        "assay: [Errno 28] No space left on device: 'runs/a/metrics.jsonl'. Make room there, then start again or go on "
+        "from the last checkpoint: assay train --resume RUN\n"
+    )
+
+
+def test_a_gain_of_which_nothing_is_known_is_not_told(tmp_path):
+    """Each evaluation judged two problems, but not the same ones."""
+    run = Run.create(tmp_path / "run", make_config())
+    for step, judged in enumerate(([0, 1], [2, 3])):
+        rewards = np.full((4, 1), np.nan)
+        rewards[judged] = 1.0
+        run.evaluation(step, Evaluation(tuple("abcd"), rewards, (("",),) * 4, (("",),) * 4))
+    assert gain_text(run) == ""
 
 
 class Terminal:

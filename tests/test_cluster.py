@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import uuid
 
 import numpy as np
 import pytest
@@ -213,6 +214,47 @@ def test_without_ray(monkeypatch):
     with pytest.raises(ActorFailed, match="Ray is not installed: install it, or set"):
         cluster.start()
     assert cluster.get(cluster.start(inline=True).spawn(Toy, name="toy").call("add", 1)) == 1
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/net/tcp").exists(), reason="reads Linux's list of sockets")
+def test_nothing_listens_beyond_loopback():
+    script = """
+        import os, pathlib, re
+        from rl import cluster
+        class Toy:
+            def pid(self): return os.getpid()
+        with cluster.start() as here:
+            ours = {str(cluster.get(here.spawn(Toy, name="toy").call("pid"))), str(os.getpid())}
+            for folder in pathlib.Path("/proc").glob("[0-9]*"):
+                try:
+                    ours |= {folder.name} if os.environ["MARK"].encode() in (folder / "environ").read_bytes() else set()
+                except OSError:
+                    continue
+            sockets = set()
+            for pid in ours:
+                for link in pathlib.Path(f"/proc/{pid}/fd").glob("*"):
+                    try:
+                        sockets |= set(re.findall(r"socket:\\[(\\d+)\\]", os.readlink(link)))
+                    except OSError:
+                        continue
+            for table in ("tcp", "tcp6"):
+                file = pathlib.Path("/proc/net") / table
+                for line in file.read_text().splitlines()[1:] if file.exists() else []:
+                    fields = line.split()
+                    if fields[3] == "0A" and fields[9] in sockets:
+                        print(fields[1].partition(":")[0])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MARK": uuid.uuid4().hex},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    addresses = done.stdout.split()
+    assert len(addresses) >= 3  # The cluster's own servers, and the actor.
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert set(addresses) <= loopback
 
 
 def test_strangers_in_the_current_directory(tmp_path):

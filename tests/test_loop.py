@@ -177,6 +177,9 @@ def test_a_finished_run_can_be_prolonged(tmp_path):
     report = train(tiny.config(steps=6, max_staleness=1), resume=tmp_path / "run")
     assert tiny.metrics(tmp_path / "run") == tiny.metrics(tmp_path / "whole")
     assert report["steps"] == 6
+    kept = rl.Run(tmp_path / "run").config  # So that the next `assay train --resume` knows the new length.
+    assert kept["overrides"] == {"steps": 6}
+    assert kept["fields"]["steps"] == 6
     with pytest.raises(ValueError, match="has done 6 updates already, more than steps=5"):
         train(tiny.config(steps=5, max_staleness=1), resume=tmp_path / "run")
     with pytest.raises(ValueError, match="learning_rate"):
