@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -64,16 +65,21 @@ class RunConfig:
     address: str | None = None  # Of a running Ray cluster. Default: an own one on this machine.
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check_type(field.name, str(field.type), getattr(self, field.name))
         at_least = {
             "steps": 0, "problems_per_step": 1, "group_size": 2, "max_tokens": 1, "warmup_steps": 0,
             "max_staleness": 0, "micro_batch_tokens": 1, "eval_every": 0, "eval_samples": 1, "checkpoint_every": 0,
             "num_workers": 1, "num_scorers": 1, "slots": 1, "kl_coefficient": 0, "weight_decay": 0,
-            "eval_temperature": 0, "seed": 0,
+            "eval_temperature": 0, "seed": 0, "threads": 1, "max_dropped": 0, "adam_b1": 0, "adam_b2": 0,
         }  # fmt: skip
         for name, low in at_least.items():
             value = getattr(self, name)
-            if not value >= low:
+            if value is not None and not value >= low:
                 raise ValueError(f"RunConfig.{name} must be at least {low}, got {value!r}.")
+        for name, high in (("adam_b1", 1), ("adam_b2", 1), ("seed", 2**32)):
+            if not getattr(self, name) < high:
+                raise ValueError(f"RunConfig.{name} must be below {high}, got {getattr(self, name)!r}.")
         for name in ("learning_rate", "max_grad_norm", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"RunConfig.{name} must be positive, got {getattr(self, name)!r}.")
@@ -99,3 +105,14 @@ class RunConfig:
                 f"{len(both)} problems are both trained on and held out, e.g. {min(both)!r}: "
                 "what is trained on cannot be evaluated."
             )
+
+
+def _check_type(name: str, annotation: str, value: object) -> None:
+    """Numbers, flags and names are what they are annotated as; `RunConfig(steps="5")` is a mistake."""
+    wanted = {"int": int, "float": (int, float), "bool": bool, "str": str}.get(annotation.removesuffix(" | None"))
+    if wanted is None or (value is None and annotation.endswith("None")):
+        return
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise ValueError(f"RunConfig.{name} must be of type {annotation}, got {value!r}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"RunConfig.{name} must be finite, got {value!r}.")
