@@ -24,8 +24,12 @@ import sys
 import sysconfig
 import time
 import warnings
+import zlib
 from collections.abc import Callable
 from typing import Any
+
+from policy.download import cache_folder
+from rl.run import machine
 
 _PACKAGES = ("rl", "verifiers", "graders", "policy")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent  # Where the packages lie.
@@ -122,7 +126,7 @@ class Cluster:
         """
         if self._inline:
             return InlinePool(cls(*args, **kwargs))
-        env = _environment(threads, accelerator)
+        env = _environment(threads, accelerator) | (_compilation_cache() if self._ours else {})
         pool = RayPool(cls, args, kwargs, name, count, concurrency, env, stateless, self._on_event)
         self._pools.append(pool)
         return pool
@@ -212,6 +216,16 @@ def _environment(threads: int | None, accelerator: bool) -> dict[str, str]:
     if not accelerator:
         env["JAX_PLATFORMS"] = "cpu"
     return env
+
+
+def _compilation_cache() -> dict[str, str]:
+    """Where actors on this machine keep what XLA compiled: the next run, and an actor that replaces another, reuse it.
+
+    Compiled code is of one processor's instructions, so machines that share a home have folders of their own.
+    """
+    folder = cache_folder() / "xla" / f"{zlib.crc32(repr(machine()['flags']).encode()):08x}"
+    wanted = {"JAX_COMPILATION_CACHE_DIR": str(folder), "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30)}
+    return {} if "JAX_COMPILATION_CACHE_DIR" in os.environ else wanted
 
 
 class Done:

@@ -59,7 +59,7 @@ class Learner:
         for b in range(len(batch.tokens)):
             row = jax.tree.map(lambda x, b=b: x[b : b + 1] if np.ndim(x) else x, batch)
             gradients, sums = f.accumulate(params, self._reference, gradients, sums, row)
-        norm = float(optax.tree.norm(gradients))
+        norm = float(f.norm(gradients))
         if not math.isfinite(norm):
             raise FloatingPointError(
                 f"The gradient of update {int(self._state.version) + 1} is not finite: lower the learning rate."
@@ -99,6 +99,7 @@ class _Functions(NamedTuple):
     publish: jax.stages.Wrapped
     zeros: jax.stages.Wrapped
     accumulate: jax.stages.Wrapped
+    norm: jax.stages.Wrapped
     apply: jax.stages.Wrapped
 
 
@@ -130,6 +131,7 @@ def _compile(config: RunConfig, dtype: str) -> _Functions:
         publish=jax.jit(functools.partial(engine_params, dtype=jnp.dtype(dtype))),
         zeros=jax.jit(zeros),
         accumulate=jax.jit(accumulate, donate_argnums=(2, 3)),
+        norm=jax.jit(optax.tree.norm),
         apply=jax.jit(apply, donate_argnums=0),
     )
 

@@ -291,3 +291,11 @@ def test_strangers_in_the_current_directory(tmp_path):
     assert "verifiers.py, which is not the package of assay-rl" in refusal  # The user's cluster does not, and says so.
     assert usage == "0"
     assert not any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_what_xla_compiles_is_kept_with_our_other_files_unless_the_user_says_where(monkeypatch, tmp_path):
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    assert cluster._compilation_cache()["JAX_COMPILATION_CACHE_DIR"].startswith(str(tmp_path / "xla"))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/theirs")
+    assert cluster._compilation_cache() == {}
