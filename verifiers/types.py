@@ -74,7 +74,8 @@ class Verdict:
     def __post_init__(self) -> None:
         reward = self.reward
         if not isinstance(reward, numbers.Real):  # NumPy's floats are; its booleans, and text, are not.
-            raise ValueError(f"Verdict.reward must be a number, got {reward!r}, a {type(reward).__name__}: use float().")
+            kind = type(reward).__name__
+            raise ValueError(f"Verdict.reward must be a number, got {reward!r}, a {kind}: use float().")
         if not 0 <= reward <= 1:  # nan is not.
             raise ValueError(f"Verdict.reward must lie in [0, 1], got {reward!r}: scale the score.")
         object.__setattr__(self, "reward", float(reward))
