@@ -16,11 +16,8 @@ MAY_PRINT = {"rl/cli.py", "rl/console.py"}
 BRITISH = (
     r"behaviour|colour|neighbour|favour|honour|(normal|optim|initial|token|serial|real|general|organ)is(e|i|a)(?!t)"
 )
-# Words that say nothing, and names that have no place in a source file.
-HOLLOW = (
-    r"\bdelv(e|ing)\b|seamless|cutting.edge|game.chang|\bleverag(e|es|ing)\b|\butiliz|"
-    r"\bas an ai\b|chatgpt|copilot|anthropic|\bclaude\b"
-)
+# Words that say nothing.
+HOLLOW = r"\bdelv(e|ing)\b|seamless|cutting.edge|game.chang|\bleverag(e|es|ing)\b|\butiliz"
 
 
 def name(path: pathlib.Path) -> str:
