@@ -29,7 +29,7 @@ from collections.abc import Callable
 from typing import Any
 
 from policy.download import cache_folder
-from rl.run import machine
+from rl.machine import machine
 
 _PACKAGES = ("rl", "verifiers", "graders", "policy")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent  # Where the packages lie.

@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 
-from rl.run import cores, machine, versions
+from rl.machine import cores, machine, versions
 
 
 def diagnose() -> tuple[list[tuple[str, str]], list[str]]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import json
 import os
 import pathlib
-import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +18,7 @@ import pyarrow.parquet as pq
 from rl.config import RunConfig
 from rl.evaluate import Evaluation
 from rl.fingerprint import fingerprints, summary
+from rl.machine import machine, versions
 from rl.records import numbered, read_groups, write_groups, write_table
 from rl.types import Group
 from verifiers import Problem
@@ -224,40 +223,6 @@ def compare_config(run: Run, config: RunConfig) -> None:
         f"{run.path} cannot go on under another config. Changed:\n" + "\n".join(lines) + "\n"
         f"Only {', '.join(sorted(FREE))} and paths may change. Take the change back, or start a new run."
     )
-
-
-def versions() -> dict[str, str]:
-    """The versions of whatever can change a number."""
-    names = ("assay-rl", "jax", "jaxlib", "dm-haiku", "optax", "ray", "numpy")
-    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
-
-
-def machine() -> dict[str, Any]:
-    """The processor, and those of its abilities that XLA picks instructions by."""
-    flags: set[str] = set()
-    model = platform.processor() or platform.machine()
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        entries = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
-        entries = {key.strip(): value.strip() for key, value in entries.items()}
-        model, flags = entries.get("model name", model), set(entries.get("flags", "").split())
-    matter = sorted(flag for flag in flags if flag.startswith(("avx", "amx", "fma")))
-    return {"cpu": model, "flags": matter, "cores": cores(), "system": platform.platform()}
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # Not Linux.
-        return os.cpu_count() or 1
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _append(path: pathlib.Path, fields: Mapping[str, Any]) -> None:

@@ -82,7 +82,7 @@ def returns_what_cannot_be_kept(problem, text):
         (returns_a_number, "TypeError: A verifier must return a Verdict, this one returned 1.0."),
         (returns_what_cannot_be_kept, "TypeError: Object of type object is not JSON serializable"),
         (lambda problem, text: Verdict(1.0, Outcome.CORRECT, answer=5), "TypeError: A verdict's answer must be text"),  # pyright: ignore
-        (lambda problem, text: Verdict(7.0, Outcome.CORRECT), "ValueError: Verdict.reward must be"),
+        (lambda problem, text: Verdict(7.0, Outcome.CORRECT), "ValueError: Verdict.reward must lie in [0, 1], got 7.0"),
         (lambda problem: None, "TypeError: "),
     ],
 )
