@@ -27,6 +27,7 @@ from policy.types import Completion, Model, TransformerConfig, Versioned
 
 PREFILL_ROWS = 8  # N
 COLUMNS = 32  # Lengths are multiples of it.
+ROWS = 8  # The number of slots, too: the rest of a vector is computed by other instructions, which round otherwise.
 
 
 class _Block(NamedTuple):
@@ -71,7 +72,7 @@ class Engine:
         """
         Args:
           seed: of all samples.
-          slots: rows that decode together.
+          slots: rows that decode together, at least; rounded up to a multiple of 8.
           prompt_columns: the longest prompt.
           max_tokens: the longest completion.
           dtype: of the matrix products; default: what the device is fast at.
@@ -91,7 +92,7 @@ class Engine:
             )
         self._config, self._tokenizer = config, model.tokenizer
         self._max_tokens = max_tokens
-        self._p = _round_up(prompt_columns)
+        self._p, slots = _round_up(prompt_columns), _round_up(slots, ROWS)
         self._functions = _compile(config, dtype or fast_dtype(), seed)
         columns = _round_up(self._p + max_tokens)
         k, c = config.num_kv_heads, config.head_dim
@@ -313,5 +314,5 @@ def _compile(config: TransformerConfig, dtype: str, seed: int) -> _Functions:
     )
 
 
-def _round_up(columns: int) -> int:
-    return -(-columns // COLUMNS) * COLUMNS
+def _round_up(n: int, multiple: int = COLUMNS) -> int:
+    return -(-n // multiple) * multiple
