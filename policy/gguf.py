@@ -51,13 +51,14 @@ def _half(blocks: np.ndarray, start: int) -> np.ndarray:
     return np.ascontiguousarray(blocks[:, start : start + 2]).view("<f2").astype(np.float32)
 
 
-def _nibbles(blocks: np.ndarray, start: int) -> np.ndarray:
-    """16 bytes as 32 four-bit numbers, float32 [N, 32]: first all low halves, then all high ones."""
-    packed = blocks[:, start : start + 16]
-    values = np.empty((len(blocks), 32), np.float32)
-    values[:, :16] = packed & 0x0F
-    values[:, 16:] = packed >> 4
-    return values
+def _nibbles(packed: np.ndarray) -> np.ndarray:
+    """uint8 [.., n] as four-bit numbers [.., 2n]: first all low halves, then all high ones."""
+    return np.concatenate([packed & 0x0F, packed >> 4], axis=-1)
+
+
+def _bits(packed: np.ndarray) -> np.ndarray:
+    """uint8 [N, 4] as the 32 bits of a little-endian number, uint8 [N, 32]."""
+    return np.unpackbits(packed, axis=1, bitorder="little")
 
 
 def _q8_0(blocks: np.ndarray) -> np.ndarray:  # scale * q
@@ -65,17 +66,56 @@ def _q8_0(blocks: np.ndarray) -> np.ndarray:  # scale * q
 
 
 def _q4_0(blocks: np.ndarray) -> np.ndarray:  # scale * (q - 8)
-    values = _nibbles(blocks, 2)
-    values -= 8
-    values *= _half(blocks, 0)
-    return values
+    return (_nibbles(blocks[:, 2:]).view(np.int8) - np.int8(8)) * _half(blocks, 0)
 
 
 def _q4_1(blocks: np.ndarray) -> np.ndarray:  # scale * q + least
-    values = _nibbles(blocks, 4)
-    values *= _half(blocks, 0)
+    values = _nibbles(blocks[:, 4:]) * _half(blocks, 0)
     values += _half(blocks, 2)
     return values
+
+
+def _q5_0(blocks: np.ndarray) -> np.ndarray:  # scale * (q - 16); the fifth bits stand apart
+    q = _nibbles(blocks[:, 6:]) | _bits(blocks[:, 2:6]) << 4
+    return (q.view(np.int8) - np.int8(16)) * _half(blocks, 0)
+
+
+def _q5_1(blocks: np.ndarray) -> np.ndarray:  # scale * q + least
+    values = (_nibbles(blocks[:, 8:]) | _bits(blocks[:, 4:8]) << 4) * _half(blocks, 0)
+    values += _half(blocks, 2)
+    return values
+
+
+def _q4_k(blocks: np.ndarray) -> np.ndarray:
+    return _scaled_groups(blocks, _nibbles(blocks[:, 16:].reshape(-1, 4, 32)).reshape(-1, 8, 32))
+
+
+def _q5_k(blocks: np.ndarray) -> np.ndarray:  # Bit i of byte j of the fifth bits belongs to number j of group i.
+    low = _nibbles(blocks[:, 48:].reshape(-1, 4, 32)).reshape(-1, 8, 32)
+    high = blocks[:, 16:48, None].transpose(0, 2, 1) >> np.arange(8, dtype=np.uint8)[:, None] & 1
+    return _scaled_groups(blocks, low | high << 4)
+
+
+def _scaled_groups(blocks: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """scale * group's scale * q - least * group's least, for 8 groups of 32 numbers: q [N, 8, 32] -> [N, 256].
+
+    A group's two factors have six bits each. Four of each stand whole in the low six bits of bytes 4 to 11; of the
+    other four, the low four bits are in bytes 12 to 15, and the high two are the high two of bytes 4 to 11.
+    """
+    a, b, c = (blocks[:, start : start + 4] for start in (4, 8, 12))
+    factor = np.concatenate([a & 63, c & 15 | a >> 6 << 4], axis=1) * _half(blocks, 0)  # [N, 8]
+    least = np.concatenate([b & 63, c >> 4 | b >> 6 << 4], axis=1) * _half(blocks, 2)
+    values = q * factor[:, :, None]
+    values -= least[:, :, None]
+    return values.reshape(-1, 256)
+
+
+def _q6_k(blocks: np.ndarray) -> np.ndarray:  # scale * group's scale * (q - 32), for 16 groups of 16 numbers
+    low = _nibbles(blocks[:, :128].reshape(-1, 2, 64)).reshape(-1, 2, 4, 32)
+    high = blocks[:, 128:192].reshape(-1, 2, 1, 32) >> np.arange(0, 8, 2, dtype=np.uint8)[:, None] & 3
+    q = (low | high << 4).view(np.int8).reshape(-1, 16, 16) - np.int8(32)
+    factor = blocks[:, 192:208].view(np.int8) * _half(blocks, 208)
+    return (q * factor[:, :, None]).reshape(-1, 256)
 
 
 ENCODINGS = {
@@ -83,13 +123,18 @@ ENCODINGS = {
     1: Encoding("F16", 1, 2, _plain("<f2")),
     2: Encoding("Q4_0", 32, 18, _q4_0),
     3: Encoding("Q4_1", 32, 20, _q4_1),
+    6: Encoding("Q5_0", 32, 22, _q5_0),
+    7: Encoding("Q5_1", 32, 24, _q5_1),
     8: Encoding("Q8_0", 32, 34, _q8_0),
+    12: Encoding("Q4_K", 256, 144, _q4_k),
+    13: Encoding("Q5_K", 256, 176, _q5_k),
+    14: Encoding("Q6_K", 256, 210, _q6_k),
     30: Encoding("BF16", 1, 2, _bf16),
 }
 _UNSUPPORTED = {  # So that an error can name them.
-    6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K",
-    16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS",
-    24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
+    9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S",
+    20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64",
+    29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
 }  # fmt: skip
 
 

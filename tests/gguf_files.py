@@ -4,7 +4,21 @@ import struct
 
 import numpy as np
 
-F32, F16, Q4_0, Q4_1, Q8_0, BF16 = 0, 1, 2, 3, 8, 30
+F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, BF16 = 0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 30
+# Quantization -> numbers of a block, bytes of a block, the bytes at which float16 factors stand in it.
+BLOCKS = {
+    Q4_0: (32, 18, [0]), Q4_1: (32, 20, [0, 2]), Q5_0: (32, 22, [0]), Q5_1: (32, 24, [0, 2]), Q8_0: (32, 34, [0]),
+    Q4_K: (256, 144, [0, 2]), Q5_K: (256, 176, [0, 2]), Q6_K: (256, 210, [208]),
+}  # fmt: skip
+
+
+def random_blocks(kind: int, numbers: int, rng: np.random.Generator) -> np.ndarray:
+    """Random bits whose factors are finite: uint8 [blocks, bytes]."""
+    elements, size, halves = BLOCKS[kind]
+    blocks = rng.integers(0, 256, (numbers // elements, size), dtype=np.uint8)
+    for start in halves:
+        blocks[:, start : start + 2] = rng.standard_normal((len(blocks), 1)).astype(np.float16).view(np.uint8)
+    return blocks
 
 
 def string(text: str) -> bytes:

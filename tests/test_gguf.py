@@ -5,7 +5,24 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from gguf_files import BF16, F16, F32, Q4_0, Q4_1, Q8_0, gguf, string, tensor_info, value
+from gguf_files import (
+    BF16,
+    F16,
+    F32,
+    Q4_0,
+    Q4_1,
+    Q4_K,
+    Q5_0,
+    Q5_1,
+    Q5_K,
+    Q6_K,
+    Q8_0,
+    gguf,
+    random_blocks,
+    string,
+    tensor_info,
+    value,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +82,32 @@ UP, DOWN = np.arange(16), 15 - np.arange(16)
         (Q8_0, HALF[0.5] + bytes([2, 255, *[0] * 30]), [1, -0.5, *[0] * 30]),
         (Q4_0, HALF[-2.0] + NIBBLES, [*(-2 * (UP - 8)), *(-2 * (DOWN - 8))]),
         (Q4_1, HALF[0.5] + HALF[-2.0] + NIBBLES, [*(0.5 * UP - 2), *(0.5 * DOWN - 2)]),
+        # The fifth bits 0x00000003: of the first two numbers.
+        (Q5_0, HALF[0.5] + b"\3\0\0\0" + NIBBLES, [0, 0.5, *(0.5 * (UP[2:] - 16)), *(0.5 * (DOWN - 16))]),
+        # 0x80010000: of the first and the last that lie in high halves.
+        (Q5_1, HALF[0.5] + HALF[-2.0] + b"\0\0\1\x80" + NIBBLES, [*(0.5 * UP - 2), 13.5, *(0.5 * DOWN[1:15] - 2), 6]),
+        # All q are 2. Group 0: scale 3, least 1. Group 4: scale 53 = 0b11_0101, least 34 = 0b10_0010. Others: 0.
+        (
+            Q4_K,
+            HALF[0.5] + HALF[-2.0] + bytes([3 | 0xC0, 0, 0, 0, 1 | 0x80, 0, 0, 0, 0x25, 0, 0, 0]) + b"\x22" * 128,
+            [0.5 * 3 * 2 + 2 * 1] * 32 + [0.0] * 96 + [0.5 * 53 * 2 + 2 * 34] * 32 + [0.0] * 96,
+        ),
+        # The same with the fifth bit of every number of group 4, whose q are 18 then.
+        (
+            Q5_K,
+            HALF[0.5]
+            + HALF[-2.0]
+            + bytes([3 | 0xC0, 0, 0, 0, 1 | 0x80, 0, 0, 0, 0x25, 0, 0, 0])
+            + b"\x10" * 32
+            + b"\x22" * 128,
+            [0.5 * 3 * 2 + 2 * 1] * 32 + [0.0] * 96 + [0.5 * 53 * 18 + 2 * 34] * 32 + [0.0] * 96,
+        ),
+        # Low four bits 1 or 2; high two bits 0, 1, 2, 3 for the four quarters of each half; scales 1, -1 in turn.
+        (
+            Q6_K,
+            b"\x21" * 128 + b"\xe4" * 64 + bytes([1, 255] * 8) + HALF[-2.0],
+            np.repeat([-31, 31, -15, 15, 2, -2, 18, -18] * 2, 16) * -2.0,
+        ),
     ],
     ids=lambda x: ENCODINGS[x].name if isinstance(x, int) else "",
 )
@@ -77,14 +120,11 @@ def test_encodings_by_hand(tmp_path, kind, raw, expected):
 def test_encodings_against_the_gguf_package(tmp_path, kind):
     quants = pytest.importorskip("gguf.quants", reason="needs the gguf package (the extra `parity`)")
     encoding, rng = ENCODINGS[kind], np.random.default_rng(kind)
-    raw = rng.integers(0, 256, (64, 4096 // encoding.elements * encoding.size), dtype=np.uint8)
     if encoding.elements == 1:  # Any bits are numbers; keep to finite ones.
         raw = rng.standard_normal((64, 4096)).astype({F32: np.float32, F16: np.float16, BF16: np.float32}[kind])
         raw = raw.view(np.uint8) if kind != BF16 else np.ascontiguousarray(raw.view(np.uint16)[:, 1::2]).view(np.uint8)
     else:
-        blocks = raw.reshape(-1, encoding.size)
-        for start in (0, 2)[: 2 if kind == Q4_1 else 1]:
-            blocks[:, start : start + 2] = rng.standard_normal((len(blocks), 1)).astype(np.float16).view(np.uint8)
+        raw = random_blocks(kind, 64 * 4096, rng).reshape(64, -1)
     path = write(tmp_path / "a.gguf", gguf({}, {"x": ((64, 4096), kind, raw.tobytes())}))
     expected = quants.dequantize(raw, quants.GGMLQuantizationType(kind))
     np.testing.assert_array_equal(open_gguf(path).read("x"), expected)
@@ -152,7 +192,7 @@ LIES = {
     "dimension huge": (ONE + tensor_info("x", [2**63], F32, 0) + ROOM, "truncated or damaged"),
     "overflow": (ONE + tensor_info("x", [2**32, 2**32], F32, 0) + ROOM, "truncated or damaged"),
     "half a block": (ONE + tensor_info("x", [33], Q8_0, 0) + ROOM, "not a multiple of Q8_0's 32"),
-    "unsupported type": (ONE + tensor_info("x", [256], 14, 0) + ROOM, "stored as Q6_K; supported are F32"),
+    "unsupported type": (ONE + tensor_info("x", [256], 10, 0) + ROOM, "stored as Q2_K; supported are F32"),
     "no such type": (ONE + tensor_info("x", [256], 4, 0) + ROOM, "stored as 4;"),
     "offset past the end": (ONE + tensor_info("x", [4], F32, 2**40) + ROOM, "truncated or damaged"),
     "offset overflow": (ONE + tensor_info("x", [4], F32, 2**64 - 32) + ROOM, "truncated or damaged"),
