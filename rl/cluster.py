@@ -86,11 +86,6 @@ def get(call: Call) -> Any:
     return call.result()
 
 
-def wait(call: Call) -> None:
-    """Waits for a call like `get`, but leaves a large result where it is."""
-    call.wait()
-
-
 class Cluster:
     """Where actors live. A context manager: when it is left, they and an own Ray cluster are gone."""
 
@@ -236,8 +231,6 @@ class Done:
     def __init__(self, value: Any):
         self._value = value
 
-    def wait(self) -> None: ...
-
     def result(self) -> Any:
         return self._value
 
@@ -268,9 +261,6 @@ class InlineCall:
             self._value, self._begin = self._begin(), None
             self.finished = not isinstance(self._value, Later)
 
-    def wait(self) -> None:
-        self.result()
-
     def result(self) -> Any:
         if self._begin:
             self._value, self._begin = self._begin(), None
@@ -300,20 +290,14 @@ class RayCall:
     def __str__(self) -> str:
         return f"{self.method}({', '.join(f'{a!r:.80}' for a in self.args if not isinstance(a, RayCall))})"
 
-    def wait(self) -> None:
-        self._collect(lambda: self.ack)
-
     def result(self) -> Any:
-        return self._collect(lambda: self.value)
-
-    def _collect(self, reference: Callable[[], Any]) -> Any:
         import ray
         from ray import exceptions
 
         while True:
             self._settle()
             try:
-                return ray.get(reference())
+                return ray.get(self.value)
             except exceptions.ObjectLostError as error:
                 self.pool.redo(self, error)
             except exceptions.RayTaskError as error:

@@ -159,6 +159,7 @@ class Journal:
             "time/learn": now - self._generated,
             "time/step": now - self._clock,
             "time/total": now - self._began,
+            "time/tokens_per_second": sum(_written(group) for group in self._taken) / (now - self._clock),
             "time/verify": sum(r.verdict.seconds for group in self._taken for r in group.rollouts),
         }
         self._run.rollouts(step, groups)
@@ -269,6 +270,11 @@ def describe(groups: Sequence[Group]) -> dict[str, float]:
         "finish/length": float(np.mean([rollout.completion.finish == "length" for rollout in scored])),
         **{f"outcome/{o.value}": outcomes[o] / len(scored) for o in Outcome if o is not Outcome.ERROR},
     }
+
+
+def _written(group: Group) -> int:
+    """Tokens that the policy wrote."""
+    return sum(int(rollout.completion.mask.sum()) for rollout in group.rollouts)
 
 
 def _due(step: int, every: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import pathlib
+import zlib
 from typing import Any, NamedTuple
 
 import jax
@@ -72,6 +73,11 @@ class Learner:
     def publish(self) -> Versioned:
         """The current parameters for the engines, on the host, in the dtype of the products."""
         return Versioned(int(self._state.version), to_host(self._functions.publish(self._state.params)))
+
+    def fingerprint(self) -> str:
+        """8 hexadecimal digits that change when a bit of the parameters does."""
+        leaves = jax.tree.leaves(self._state.params)
+        return f"{functools.reduce(lambda crc, p: zlib.crc32(np.require(p, requirements='C'), crc), leaves, 0):08x}"
 
     def params(self) -> Params:
         """The float32 masters, on the host."""

@@ -71,7 +71,9 @@ def train(
       ValueError, OSError: something is wrong with the config or the paths. Of a new run nothing is left behind.
       Stopped: SIGINT or SIGTERM came; there is a checkpoint.
       Ended: too many groups had to be dropped; there is a checkpoint.
-      cluster.ActorFailed, cluster.Poisoned: actors died; the checkpoints so far stay.
+      cluster.Poisoned: a group killed its actor again and again; there is a checkpoint, unless the group was in
+        flight when the step began.
+      cluster.ActorFailed: an actor died that cannot be replaced; the checkpoints so far stay.
     """
     console = console or Lines()
     fitted, prompt_columns = fit(config)
@@ -81,8 +83,9 @@ def train(
             _refuse_findings(config, console)
             run, last = Run.create(_new_path(path), config, source=source, overrides=overrides), None
             unless_started.callback(shutil.rmtree, run.path)
+            stack.enter_context(run.alone())
         else:
-            run, last = _reopen(config, path, resume)
+            run, last = _reopen(config, path, resume, stack)
 
         def on_event(kind: str, **fields: Any) -> None:
             run.event(kind, **fields)
@@ -94,15 +97,19 @@ def train(
         console("start", path=run.path, config=config, step=last.step if last else 0)
         here = stack.enter_context(cluster.start(address=config.address, inline=config.inline, on_event=on_event))
         crew = _spawn(here, fitted, prompt_columns)
+        run.pin_weights(cluster.get(crew.learner.call("fingerprint")))
         if last:
             cluster.get(crew.learner.call("restore", last.path))
-        cluster.wait(crew.learner.call("publish"))  # The weights can be read.
         unless_started.pop_all()
         journal = Journal(fitted, run, crew, console, stack.enter_context(_stop_signals(console)))
         try:
             finished = loop(fitted, crew, journal, _position(fitted, run, last))
         except Ended:
             journal.save()
+            raise
+        except cluster.Poisoned:
+            with contextlib.suppress(cluster.Poisoned):  # The culprit may be in flight; then there is no saving here.
+                journal.save()
             raise
         if not finished:
             raise journal.stop()
@@ -187,12 +194,16 @@ def _new_path(path: str | os.PathLike[str] | None) -> pathlib.Path:
 
 
 def _reopen(
-    config: RunConfig, path: str | os.PathLike[str] | None, resume: str | os.PathLike[str]
+    config: RunConfig,
+    path: str | os.PathLike[str] | None,
+    resume: str | os.PathLike[str],
+    stack: contextlib.ExitStack,
 ) -> tuple[Run, Checkpoint]:
     """A run to go on with, and its newest checkpoint; what came after it is forgotten, to be made again."""
     if path is not None:
         raise ValueError(f"A run is new (path={str(path)!r}) or resumed (resume={str(resume)!r}): give one of them.")
     run = Run(pathlib.Path(resume).absolute())
+    stack.enter_context(run.alone())
     compare_config(run, config)
     last = checkpoint.latest(run.path)
     if last is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
 import json
 import os
 import pathlib
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,6 +98,26 @@ class Run:
             raise
         return cls(path)
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """While it lasts, no other process on this machine may go on with the run. A kill ends it, too.
+
+        Raises:
+          ValueError: another process is at work on it.
+        """
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise ValueError(
+                f"Another process is at work on {self.path}: wait until it has ended, or stop it."
+            ) from None
+        try:
+            yield
+        finally:
+            os.close(folder)
+
     # What is written.
 
     def record(self, step: int, metrics: Mapping[str, Any]) -> None:
@@ -170,6 +192,21 @@ class Run:
             kept["fields"] |= changed
             kept["overrides"] |= changed
             _write_json(self.path / "config.json", kept)
+
+    def pin_weights(self, fingerprint: str) -> None:
+        """Keeps the fingerprint of the weights that the run starts from; they are its reference policy.
+
+        Raises:
+          ValueError: they are not those that the run was started from.
+        """
+        kept = self.config
+        before = kept.setdefault("weights", fingerprint)
+        if before != fingerprint:
+            raise ValueError(
+                f"{self.path} was started from other weights (fingerprint {before}; those of now: {fingerprint}): "
+                "put the old ones back, or start a new run."
+            )
+        _write_json(self.path / "config.json", kept)
 
     def truncate(self, step: int) -> None:
         """Forgets the metrics, rollouts and evaluations of `step` and later, so that they can be made again.

@@ -129,6 +129,9 @@ def test_a_group_that_kills_its_worker_three_times_ends_the_run_and_is_named(ray
             path=tmp_path / "run",
         )
     assert tiny.kinds(tmp_path / "run").count("actor_died") == 3
+    found = latest(tmp_path / "run")  # What was learned until then is not lost.
+    assert found
+    assert found.step == len(tiny.metrics(tmp_path / "run")) > 0
 
 
 SCRIPT = """

@@ -1,6 +1,7 @@
 """The loop, in one process: its bound, its drops, its report, and going on after a stop."""
 
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -184,6 +185,33 @@ def test_a_finished_run_can_be_prolonged(tmp_path):
         train(tiny.config(steps=5, max_staleness=1), resume=tmp_path / "run")
     with pytest.raises(ValueError, match="learning_rate"):
         train(tiny.config(steps=9, max_staleness=1, learning_rate=1e-3), resume=tmp_path / "run")
+
+
+def test_two_processes_cannot_go_on_with_one_run(tmp_path):
+    def console(kind, **fields):
+        if kind == "step" and fields["step"] == 1:
+            with pytest.raises(ValueError, match=r"Another process is at work on .*/run"):
+                train(tiny.config(steps=2), resume=tmp_path / "run")
+
+    train(tiny.config(steps=2), path=tmp_path / "run", console=console)
+    train(tiny.config(steps=3), resume=tmp_path / "run")
+
+
+def other_seed(file, seed):
+    """Weights that a file decides."""
+    return tiny.MODEL.load(int(file.read_text()))
+
+
+def test_a_run_goes_on_from_the_weights_that_it_was_started_from_only(tmp_path):
+    weights = tmp_path / "weights"
+    weights.write_text("1")
+    model = dataclasses.replace(tiny.MODEL, load=functools.partial(other_seed, weights))
+    train(tiny.config(model=model, steps=1), path=tmp_path / "run")
+    train(tiny.config(model=model, steps=2), resume=tmp_path / "run")
+    weights.write_text("2")
+    with pytest.raises(ValueError, match=r"run was started from other weights \(fingerprint [0-9a-f]{8}; those of now"):
+        train(tiny.config(model=model, steps=3), resume=tmp_path / "run")
+    assert len(tiny.metrics(tmp_path / "run")) == 2
 
 
 def test_what_cannot_start_leaves_nothing(tmp_path):
