@@ -1,0 +1,84 @@
+"""A program on eight virtual devices: logits, loss and gradients of a sharded policy, beside those of one device."""
+
+import json
+import os
+import sys
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+
+import jax
+import numpy as np
+import optax
+import small
+from jax.sharding import NamedSharding, PartitionSpec
+
+from policy import layout, make_policy
+from policy.sharding import BATCH, bytes_per_device, gathered, make_mesh, shardings
+from rl.batch import make_batch
+from rl.learner import micro_batch_loss
+
+
+def main(sizes: dict[str, int]) -> dict:
+    config = small.run_config(micro_batch_tokens=96)
+    policy = make_policy(small.CONFIG)
+    params = layout.random(small.CONFIG, 0)
+    params = jax.tree.map(lambda x: 4 * x if x.ndim == 2 else x, params)  # So that nothing is close to uniform.
+    batch, _ = make_batch(small.groups(8, size=3), config)
+    rows = len(batch.tokens) // 4 * 4
+    batch = jax.tree.map(lambda x: x[:rows] if np.ndim(x) else x, batch)
+
+    def compute(params, batch, whole=lambda tree: tree):
+        def loss(tree):
+            return micro_batch_loss(config, "float32", whole(tree), None, batch)[0]
+
+        tree = whole(params)
+        hidden = policy.hidden(tree, batch.tokens, batch.segment, batch.prefix, batch.position, batch.keys)
+        return policy.head(tree, hidden), *jax.value_and_grad(loss)(params)
+
+    expected = jax.jit(compute)(params, batch)
+
+    mesh = make_mesh(**sizes)
+    places = shardings(mesh, params)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    row_places = jax.tree.map(lambda x: NamedSharding(mesh, BATCH) if np.ndim(x) else everywhere, batch)
+    sharded = jax.jit(
+        lambda p, b: compute(p, b, lambda tree: gathered(tree, mesh)),
+        in_shardings=(places, row_places),
+        out_shardings=(everywhere, everywhere, places),
+    )
+    placed = jax.device_put(params, places)
+    program = sharded.lower(placed, batch).compile()
+    found = program(placed, jax.device_put(batch, row_places))
+
+    # Adam's moments rest where their parameters do, if that is said.
+    optimizer = optax.adam(1e-3)
+    moments = optax.tree.map_params(
+        optimizer, lambda _, place: place, jax.eval_shape(optimizer.init, params), places,
+        transform_non_params=lambda _: everywhere,
+    )  # fmt: skip
+    state = jax.jit(optimizer.init, out_shardings=moments)(placed)
+
+    def held(tree) -> list[int]:
+        return [sum(x.addressable_shards[i].data.nbytes for x in jax.tree.leaves(tree)) for i in range(8)]
+
+    def largest(tree) -> float:
+        return max(float(np.abs(x).max()) for x in jax.tree.leaves(tree))
+
+    difference = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), found, expected)
+    text = program.as_text()
+    return {
+        "difference": [largest(x) for x in difference],
+        "size": [largest(x) for x in expected],
+        "held": held(placed),
+        "gradients": held(found[2]),
+        "moments": held((state[0].mu, state[0].nu)),
+        "predicted": bytes_per_device(sizes, params),
+        "whole": sum(x.nbytes for x in jax.tree.leaves(params)),
+        "collectives": {
+            name: text.count(f" {name}(") for name in ("all-gather", "all-reduce", "all-to-all", "reduce-scatter")
+        },
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))))
