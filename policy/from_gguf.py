@@ -12,6 +12,7 @@ import numpy as np
 
 from policy import layout
 from policy.gguf import GGUF, open_gguf
+from policy.streaming import Shardings, stream
 from policy.tokenizer import PretrainedTokenizer, added_token, byte_level
 from policy.types import Model, Params, TransformerConfig
 
@@ -38,19 +39,21 @@ def open_file(path: pathlib.Path) -> Model:
     return Model(path.name, config, _tokenizer(file), functools.partial(load, path, config))
 
 
-def load(path: pathlib.Path, config: TransformerConfig, seed: int) -> Params:
+def load(path: pathlib.Path, config: TransformerConfig, seed: int, shardings: Shardings | None = None) -> Params:
     """The weights of a GGUF file as float32. `seed` is not used: nothing is random."""
     del seed
     file = open_gguf(path)
     tree = _layout(file, config)
-    heads = {"attn_q.weight": config.num_heads, "attn_k.weight": config.num_kv_heads}
 
-    def read(name: str) -> np.ndarray:
-        values = file.read(name)
-        part = name.split(".", 2)[-1]
-        return _unpermuted(values, heads[part]) if part in heads else values
+    def read(name: str, rows: slice) -> np.ndarray:
+        if not name.endswith(("attn_q.weight", "attn_k.weight")):
+            return file.read(name, rows)
+        c = config.head_dim
+        first, last = rows.start // c, -(-rows.stop // c)  # Whole heads.
+        values = _unpermuted(file.read(name, slice(first * c, last * c)), last - first)
+        return values[rows.start - first * c : rows.stop - first * c]
 
-    return layout.assemble(tree, read)
+    return stream(tree, read, shardings)
 
 
 def read_config(file: GGUF) -> TransformerConfig:

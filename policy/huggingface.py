@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import pathlib
@@ -10,15 +9,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import safetensors
-
-from policy.layout import HUGGING_FACE, Layout, assemble, fit
+from policy.layout import HUGGING_FACE, Layout, fit
+from policy.safetensors_files import Tensors, read_json
+from policy.safetensors_files import open_directory as open_weights
+from policy.streaming import Shardings, stream
 from policy.tokenizer import PretrainedTokenizer
 from policy.types import Model, Params, TransformerConfig
 
 ARCHITECTURES = ("LlamaForCausalLM",)
-_DTYPES = ("F32", "F16", "BF16")
 # Keys of config.json that do not change what the model computes, or are read elsewhere.
 _HARMLESS = {
     "architectures", "model_type", "torch_dtype", "dtype", "transformers_version", "use_cache", "initializer_range",
@@ -34,24 +32,31 @@ _OPTIONS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def open_directory(path: pathlib.Path) -> Model:
+def open_model(path: pathlib.Path) -> Model:
     """A Hugging Face directory as a model. Reads headers, not weights.
 
     Raises:
       ValueError: something is missing, damaged or not supported.
     """
-    described = _json(path / "config.json")
+    described = read_json(path / "config.json")
     config = read_config(path / "config.json", described)
-    with _Weights(path) as weights:
-        weights.fit(config)
-    return Model(path.name, config, _tokenizer(path, described), functools.partial(load_directory, path, config))
+    _layout(open_weights(path), config)
+    return Model(path.name, config, _tokenizer(path, described), functools.partial(load, path, config))
 
 
-def load_directory(path: pathlib.Path, config: TransformerConfig, seed: int) -> Params:
+def load(path: pathlib.Path, config: TransformerConfig, seed: int, shardings: Shardings | None = None) -> Params:
     """The weights of a Hugging Face directory as float32. `seed` is not used: nothing is random."""
     del seed
-    with _Weights(path) as weights:
-        return assemble(weights.fit(config), weights.read)
+    weights = open_weights(path)
+    return stream(_layout(weights, config), weights.read, shardings)
+
+
+def _layout(weights: Tensors, config: TransformerConfig) -> Layout:
+    """Where each parameter is; ValueError where the tensors are not those that `config` needs."""
+    found = {name: tensor.shape for name, tensor in weights.tensors.items()}
+    tied = {"lm_head.weight"} if config.tied_embedding else set()  # Some files store a tied matrix twice.
+    buffers = {name for name in found if name.endswith("rotary_emb.inv_freq")}  # Follows from the config.
+    return fit(weights.path, config, HUGGING_FACE, found, tied | buffers)
 
 
 def read_config(path: pathlib.Path, described: Mapping[str, Any]) -> TransformerConfig:
@@ -110,7 +115,7 @@ def _tokenizer(path: pathlib.Path, described: Mapping[str, Any]) -> PretrainedTo
     if not (path / "tokenizer.json").is_file():
         raise ValueError(f"{path} has no tokenizer.json, the one form of tokenizer that is supported.")
     config, generation = (
-        _json(path / name) if (path / name).is_file() else {}
+        read_json(path / name) if (path / name).is_file() else {}
         for name in ("tokenizer_config.json", "generation_config.json")
     )
     special = {key: _text(value) for key, value in config.items() if re.fullmatch(r"[a-z]+_token", key) and value}
@@ -131,71 +136,3 @@ def _tokenizer(path: pathlib.Path, described: Mapping[str, Any]) -> PretrainedTo
 def _text(token: Any) -> str:
     """A special token of tokenizer_config.json: its text, or an object that holds it."""
     return token["content"] if isinstance(token, dict) else token
-
-
-class _Weights:
-    """The open safetensors files of a directory. Tensors are read one at a time."""
-
-    def __init__(self, path: pathlib.Path):
-        self._path, self._stack = path, contextlib.ExitStack()
-        self._files: dict[str, Any] = {}  # Tensor name -> the open file that holds it.
-        with self._stack:  # Closes what is open if one cannot be opened.
-            for file in _shards(path):
-                try:
-                    opened = self._stack.enter_context(safetensors.safe_open(file, framework="np"))
-                except safetensors.SafetensorError as error:
-                    raise ValueError(f"{file}: not a readable safetensors file: {error}.") from None
-                self._files |= dict.fromkeys(opened.keys(), opened)
-            self._stack = self._stack.pop_all()
-
-    def __enter__(self) -> _Weights:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def fit(self, config: TransformerConfig) -> Layout:
-        """Where each parameter is; ValueError where names, shapes or types are not what `config` needs."""
-        slices = {name: file.get_slice(name) for name, file in self._files.items()}
-        for name, part in slices.items():
-            if part.get_dtype() not in _DTYPES:
-                raise ValueError(
-                    f"{self._path}: tensor {name!r} is stored as {part.get_dtype()}; supported: {', '.join(_DTYPES)}."
-                )
-        tied = {"lm_head.weight"} if config.tied_embedding else set()  # Some files store a tied matrix twice.
-        buffers = {name for name in slices if name.endswith("rotary_emb.inv_freq")}  # Follows from the config.
-        found = {name: tuple(part.get_shape()) for name, part in slices.items()}
-        return fit(self._path, config, HUGGING_FACE, found, tied | buffers)
-
-    def read(self, name: str) -> np.ndarray:
-        values = self._files[name].get_tensor(name).astype(np.float32)
-        if not np.isfinite(values).all():
-            raise ValueError(f"{self._path}: tensor {name!r} holds NaN or infinity: the file is damaged.")
-        return values
-
-
-def _shards(path: pathlib.Path) -> list[pathlib.Path]:
-    index = path / "model.safetensors.index.json"
-    if not index.is_file():
-        if not (path / "model.safetensors").is_file():
-            raise ValueError(f"{path} has no model.safetensors (pytorch_model.bin and other formats are not read).")
-        return [path / "model.safetensors"]
-    names = _json(index).get("weight_map")
-    if not isinstance(names, dict) or not names:
-        raise ValueError(f"{index} has no weight_map.")
-    for name in set(names.values()):
-        if not isinstance(name, str) or pathlib.PurePath(name).name != name or not (path / name).is_file():
-            raise ValueError(f"{index} names the file {name!r}, which is not in {path}.")
-    return [path / name for name in sorted(set(names.values()))]
-
-
-def _json(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing: this is no Hugging Face model directory.") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable JSON: {error}.") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, expected a JSON object.")
-    return content

@@ -27,7 +27,7 @@ def pretrained(path: str | os.PathLike[str]) -> Model:
     """
     found = pathlib.Path(path).expanduser().absolute()  # Not resolved: the hub's cache links to nameless files.
     if found.is_dir():
-        return huggingface.open_directory(found)
+        return huggingface.open_model(found)
     if found.is_file():
         if found.suffix != ".gguf":
             raise ValueError(

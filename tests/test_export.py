@@ -1,9 +1,11 @@
 """Models into Hugging Face directories, and back."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
@@ -42,6 +44,18 @@ def test_export_rounds_to_bfloat16(tmp_path):
     np.testing.assert_array_equal(policy.pretrained(path).load(0)["layer_1/qkv"]["w"], expected.astype(np.float32))
 
 
+def test_shards_of_float16_and_back(tmp_path):
+    model = policy.from_scratch(CONFIG, policy.ByteTokenizer())
+    half = jax.tree.map(lambda x: x.astype(np.float16).astype(np.float32), model.load(0))
+    path = policy.export(jax.device_put(half), model, tmp_path / "out", "float16", shard_size=3000)
+    files = sorted(file.name for file in path.glob("*.safetensors"))
+    assert files == [f"model-{i:05}-of-{len(files):05}.safetensors" for i in range(1, len(files) + 1)]
+    assert len(load_file(path / files[0])) == 1  # The embedding, which alone is larger than a file should be.
+    assert all(sum(x.nbytes for x in load_file(path / file).values()) <= 3000 for file in files[1:-1])
+    assert json.loads((path / "config.json").read_text())["torch_dtype"] == "float16"
+    assert_equal(policy.pretrained(path).load(0), half)
+
+
 def test_export_that_cannot_be_leaves_nothing(tmp_path):
     model = policy.from_scratch(CONFIG, policy.ByteTokenizer())
     params = model.load(0)
@@ -56,9 +70,15 @@ def test_export_that_cannot_be_leaves_nothing(tmp_path):
     wrong = params | {"head": {"w": params["head"]["w"].T}}
     with pytest.raises(ValueError, match=r"head/w is \[8, 260\], expected \[260, 8\]"):
         policy.export(wrong, model, tmp_path / "out")
-    with pytest.raises(ValueError, match='"bfloat16" or "float32", got \'int8\''):
+    with pytest.raises(ValueError, match="writes bfloat16, float16, float32; got 'int8'"):
         policy.export(params, model, tmp_path / "out", dtype="int8")  # pyright: ignore[reportArgumentType]
     assert (tmp_path / "full" / "mine").read_text() == "keep"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["full"]
+    huge = params | {"head": {"w": params["head"]["w"] * np.float32(1e8)}}
+    with pytest.raises(ValueError, match=r"Tensor lm_head.weight holds .* too large for float16"):
+        policy.export(huge, model, tmp_path / "out", "float16")
+    with pytest.raises(ValueError, match="room for one byte at least, got shard_size 0"):
+        policy.export(params, model, tmp_path / "out", shard_size=0)
     assert [entry.name for entry in tmp_path.iterdir()] == ["full"]
     (tmp_path / "empty").mkdir()
     policy.export(params, model, tmp_path / "empty")

@@ -169,7 +169,7 @@ def _integers(path):
         (lambda path: (path / "model.safetensors").write_bytes(b"x"), "not a readable safetensors file"),
         (lambda path: (path / "model.safetensors.index.json").write_text("{}"), "has no weight_map"),
         (_truncate, "not a readable safetensors file"),
-        (_integers, "'model.norm.weight' is stored as I8; supported: F32, F16, BF16"),
+        (_integers, "'model.norm.weight' is stored as 'I8'; supported: F32, F16, BF16"),
         (_nan, "'model.norm.weight' holds NaN"),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
