@@ -1,0 +1,150 @@
+"""Runs one program inside its jail: what CPython does at its start and its end, without the 7 ms.
+
+Nothing that happens here is trusted by the judge: the program shares this process.
+"""
+
+from __future__ import annotations
+
+import _sitebuiltins
+import atexit
+import builtins
+import importlib
+import io
+import json
+import linecache
+import os
+import random
+import sys
+import threading
+import traceback
+import types
+
+NAME = "main.py"
+
+
+def prepare() -> None:
+    """What `site` would have added to the built-in names; once, in the fork-server."""
+    for name in ("exit", "quit"):
+        setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
+    builtins.help = _sitebuiltins._Helper()
+
+
+def run(entry: str, channels: int) -> None:
+    """Runs what the last descriptor holds, and ends this process.
+
+    Args:
+      entry: "" for a program, or "module:function" of a harness, which gets the program's bytes and the descriptors
+        of its channels.
+      channels: how many descriptors the program has besides the first three; they are 3, 4, ...
+    """
+    header, files, program = _unpack(3 + channels)
+    for name, mode, content in files:
+        folder = os.path.dirname(name)
+        if folder:
+            os.makedirs(folder, exist_ok=True)
+        with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            file.write(content)
+    if header["argv"]:
+        for descriptor in range(3 + channels):
+            os.set_inheritable(descriptor, True)
+        try:
+            os.execve(header["argv"][0], header["argv"], header["environment"])
+        except OSError as error:
+            os.write(2, f"{header['argv'][0]}: {error.strerror}\n".encode())
+            os._exit(126)
+    _open_standard_streams()
+    random.seed(0)  # A verdict can be had a second time.
+    sys.argv = [NAME]
+    if b"/dev/stdin" in program:
+        _provide_dev_stdin()
+    if entry:
+        module, _, function = entry.partition(":")
+        harness = getattr(importlib.import_module(module), function)
+        finish(_guarded(lambda: harness(program, tuple(range(3, 3 + channels))), program))
+    finish(_guarded(lambda: execute(program, fresh_main()), program))
+
+
+def _unpack(descriptor: int) -> tuple[dict, list[tuple[str, int, bytes]], bytes]:
+    size = os.fstat(descriptor).st_size
+    data = os.pread(descriptor, size, 0)
+    while len(data) < size:
+        data += os.pread(descriptor, size - len(data), len(data))
+    os.close(descriptor)
+    at = 4 + int.from_bytes(data[:4], "little")
+    header = json.loads(data[4:at])
+    files = []
+    for name, mode, length in header["files"]:
+        files.append((name, mode, data[at : at + length]))
+        at += length
+    return header, files, data[at:]
+
+
+def _open_standard_streams() -> None:
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "rb", closefd=False)), "utf-8", "surrogateescape")
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "wb", closefd=False)), "utf-8", "surrogateescape")
+    errors = io.BufferedWriter(io.FileIO(2, "wb", closefd=False))
+    sys.stderr = io.TextIOWrapper(errors, "utf-8", "backslashreplace", line_buffering=True)
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+
+
+def _provide_dev_stdin() -> None:
+    """There is no /proc here for /dev/stdin to lead to."""
+
+    def opened(file, *arguments, **keywords):
+        return open(0 if file == "/dev/stdin" else file, *arguments, **keywords)
+
+    builtins.open = opened
+
+
+def fresh_main() -> dict:
+    """The names of a new `__main__`."""
+    module = types.ModuleType("__main__")
+    vars(module)["__builtins__"] = builtins
+    sys.modules["__main__"] = module
+    return module.__dict__
+
+
+def execute(program: bytes, names: dict, file: str = NAME) -> None:
+    """Runs a program's text in a namespace. Raises whatever it raises."""
+    exec(compile(program, file, "exec", dont_inherit=True), names)
+
+
+def _guarded(action, program: bytes) -> int:
+    """Runs `action`; the exit code that CPython would end with."""
+    try:
+        action()
+    except SystemExit as error:
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0
+        sys.stderr.write(f"{error.code}\n")
+        return 1
+    except BaseException as error:
+        try:
+            text = program.decode("utf-8", "replace")
+            linecache.cache[NAME] = (len(text), None, text.splitlines(True), NAME)
+            trace = error.__traceback__
+            while trace and trace.tb_frame.f_code.co_filename == __file__:
+                trace = trace.tb_next  # The lines of ours are nothing to the reader.
+            if sys.excepthook is sys.__excepthook__:
+                traceback.print_exception(error.with_traceback(trace))  # It knows the program's lines.
+            else:
+                sys.excepthook(type(error), error, trace)
+        except BaseException:
+            return 1
+        return 1
+    return 0
+
+
+def finish(code: int) -> None:
+    """Ends this process as CPython does: threads, exit functions, then what is still to be written."""
+    for step in (vars(threading)["_shutdown"], atexit._run_exitfuncs):
+        try:
+            step()
+        except BaseException:
+            code = code or 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:
+            code = code or 120
+    os._exit(code & 255)

@@ -1,0 +1,155 @@
+"""Which isolation this machine gives: tried, proved by a few hostile programs, or refused with what is missing."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import platform
+import sys
+
+from verifiers.sandbox.slot import LEVELS, Job, Slot, SlotFailed
+from verifiers.sandbox.types import Limits, SandboxUnavailable
+
+# What each level gives to a program.
+FEATURES = {
+    "namespaces": frozenset({"imports", "files", "tmp", "processes", "languages"}),
+    "landlock": frozenset({"imports"}),
+    "seccomp": frozenset(),
+    "unsafe": frozenset({"imports", "files", "tmp", "processes", "languages"}),
+}
+
+# Each prints "contained" and nothing else where the jail holds.
+_PROOFS = {
+    "reads a file of the host": """
+import os
+try: print(open("/etc/shadow").read() and "open" or "open")
+except OSError: print("contained")""",
+    "writes beside its Python": """
+import os
+try: open(os.__file__, "ab"); print("open")
+except OSError: print("contained")""",
+    "opens a socket": """
+import socket
+try: socket.socket(); print("open")
+except OSError: print("contained")""",
+    "starts a process": """
+import os
+try: os.fork(); print("open")
+except OSError: print("contained")""",
+    "reads the memory of others": """
+import os
+try: open("/proc/%d/mem" % max(1, os.getppid()), "rb"); print("open")
+except OSError: print("contained")""",
+    "raises its limits": """
+import resource
+try: resource.setrlimit(resource.RLIMIT_AS, (-1, -1)); print("open")
+except (OSError, ValueError): print("contained")""",
+}
+_KILLED = 'import ctypes\nctypes.CDLL(None).ptrace(0, 0, 0, 0)\nprint("open")'
+
+
+def choose(level: str) -> str:
+    """The level to use: for "auto" the best that holds here.
+
+    Raises:
+      SandboxUnavailable: it does not hold here. The message says what is missing and how to enable it.
+      ValueError: there is no such level.
+    """
+    if level == "unsafe":
+        return level
+    if level not in (*LEVELS, "auto"):
+        raise ValueError(f"There is no level {level!r}: use 'auto', {', '.join(map(repr, LEVELS))} or 'unsafe'.")
+    missing = {}
+    for tried in LEVELS if level == "auto" else [level]:
+        missing[tried] = why_not(tried)
+        if not missing[tried]:
+            return tried
+    reasons = "\n".join(f"  {name}: {reason}" for name, reason in missing.items())
+    raise SandboxUnavailable(
+        f"No isolation for model-written code{'' if level == 'auto' else f' at the level {level!r}'}:\n{reasons}\n"
+        "level='unsafe' runs it without any, with all that this user may do."
+    )
+
+
+@functools.cache
+def why_not(level: str) -> str:
+    """Why a safe level cannot be had here; "" where it can. Tried once in a process."""
+    if sys.platform != "linux":
+        return f"needs Linux, this is {sys.platform}: use a remote sandbox"
+    if platform.machine() not in ("x86_64", "aarch64"):
+        return f"needs x86_64 or aarch64, this is {platform.machine()}"
+    try:
+        slot = Slot(level)
+    except (SlotFailed, OSError) as error:
+        return f"{error}. {_advice(level)}"
+    try:
+        for what, program in _PROOFS.items():
+            execution = slot.start(Job(program.encode(), limits=Limits(cpu_s=5))).wait()
+            if execution.stdout != b"contained\n":
+                found = execution.stdout.decode(errors="replace").strip() or execution.reason
+                return f"a program that {what} was not contained ({found}). {_advice(level)}"
+        execution = slot.start(Job(_KILLED.encode())).wait()
+        if execution.status != "violation":
+            return f"a program that traces others was not killed, but {execution.status}. {_advice(level)}"
+    except SlotFailed as error:
+        return f"{error}. {_advice(level)}"
+    finally:
+        slot.close()
+    return ""
+
+
+def _advice(level: str) -> str:
+    if level == "namespaces":
+        for name, bad, advice in (
+            ("user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=15000"),
+            ("kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"),
+            (
+                "kernel/apparmor_restrict_unprivileged_userns",
+                "1",
+                "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for this Python",
+            ),
+        ):
+            file = pathlib.Path("/proc/sys", name)
+            if file.exists() and file.read_text().strip() == bad:
+                return f"/proc/sys/{name} is {bad}: {advice}."
+        return (
+            "It needs user namespaces, Linux 5.12 or later, and a container that allows unshare and mount (Docker: "
+            "--security-opt seccomp=unconfined --cap-add SYS_ADMIN; Kubernetes: hostUsers: false and SYS_ADMIN)."
+        )
+    if level == "landlock":
+        return "It needs Landlock: Linux 5.13 or later, with landlock in the lsm= of the kernel's command line."
+    return "It needs seccomp filters (CONFIG_SECCOMP_FILTER) and a container that allows the call seccomp."
+
+
+def must_offer(level: str, job: Job, language: str = "python") -> None:
+    """Refuses what a level lacks, before anything runs.
+
+    Raises:
+      SandboxUnavailable: the message names the level and what it lacks.
+    """
+    asked = {
+        "files": ("files", bool(job.files)),
+        "processes": ("Limits.processes > 1", job.limits.processes > 1),
+        "languages": (f"language={language!r}", language != "python"),
+    }
+    for feature, (what, wanted) in asked.items():
+        if wanted and feature not in FEATURES[level]:
+            having = ", ".join(name for name, features in FEATURES.items() if feature in features)
+            raise SandboxUnavailable(f"The level {level!r} of this machine's sandbox lacks {what}: it needs {having}.")
+
+
+def describe() -> str:
+    """One line for `assay doctor`."""
+    try:
+        best = choose("auto")
+    except SandboxUnavailable as error:
+        return f"none. {error}"
+    above = LEVELS[: LEVELS.index(best)]
+    lacking = "".join(f"; not {level}: {why_not(level)}" for level in above)
+    return f"{best} ({', '.join(sorted(FEATURES[best])) or 'no files at all'}){lacking}"
+
+
+def effective_user() -> str:
+    """Who programs run as here, for the record."""
+    return "an unprivileged user of their own" if os.getuid() == 0 else "the user who runs this"

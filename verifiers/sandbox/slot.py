@@ -1,0 +1,348 @@
+"""One fork-server, seen from the judge: started, handed programs one at a time, ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import itertools
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from verifiers.sandbox.types import DEFAULT, Execution, Limits
+
+LEVELS = ("namespaces", "landlock", "seccomp")  # The safe ones, best first.
+GRACE = 20.0  # Seconds that a fork-server has to answer, beyond the limits of the program.
+# Modules that run inside jails, beside or in place of a program: see `Pool.open`.
+HARNESSES = ("verifiers.sandbox.session",)
+# What programs often import. Each module makes every fork dearer, so the list is short.
+PRELOAD = """
+    abc array base64 bisect calendar cmath collections contextlib copy csv ctypes dataclasses datetime decimal enum
+    fractions functools hashlib heapq io itertools json locale math numbers operator pprint queue random re secrets
+    shutil signal sqlite3 statistics string struct tempfile textwrap threading time traceback types typing unicodedata
+    uuid zlib _strptime inspect encodings.idna encodings.ascii encodings.latin_1
+"""
+# At the level `seccomp` nothing can be opened: what is not there at the start cannot be imported.
+PRELOAD_MORE = """
+    argparse ast asyncio binascii bz2 cmd codecs colorsys concurrent.futures.process concurrent.futures.thread
+    configparser copyreg difflib dis email.message encodings.cp1252 encodings.utf_16 fileinput fnmatch getopt gettext
+    glob graphlib gzip hmac html.parser importlib.resources ipaddress keyword linecache logging lzma mimetypes
+    multiprocessing.pool optparse os pathlib pickle pickletools platform plistlib quopri reprlib rlcompleter sched
+    selectors shelve shlex socket stringprep symtable sysconfig timeit token tokenize trace unittest urllib.parse
+    warnings weakref xml.dom.minidom xml.etree.ElementTree zipfile zoneinfo
+"""
+ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONHASHSEED": "0",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+_SANDBOX = pathlib.Path(__file__).resolve().parent
+_serial = itertools.count()
+
+
+class SlotFailed(RuntimeError):
+    """The fork-server could not be started, or ended, or did not answer."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """What a jail is to run.
+
+    Attributes:
+      program: Python's text, or what a harness reads.
+      stdin: standard input.
+      files: name below the working directory → content.
+      argv: run this instead of Python.
+      entry: "module:function" of a harness.
+      channels: descriptors that the program has as 3, 4, ...
+      limits: what it may use up.
+      keep: whether the next program finds its files.
+      executable: files that may be executed.
+      any_address: no limit of address space, for runtimes that reserve terabytes.
+    """
+
+    program: bytes
+    stdin: bytes = b""
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    argv: Sequence[str] = ()
+    entry: str = ""
+    channels: Sequence[int] = ()
+    limits: Limits = DEFAULT
+    keep: bool = False
+    executable: frozenset[str] = frozenset()
+    any_address: bool = False
+
+
+class Slot:
+    """A running fork-server.
+
+    Args:
+      level: its isolation.
+      python: the interpreter; this one, where it is empty.
+      paths: folders that programs may read, and import from.
+      preload: modules to import beforehand, besides the usual ones.
+
+    Raises:
+      SlotFailed: it could not be started; the message is the kernel's.
+    """
+
+    def __init__(self, level: str, *, python: str = "", paths: Sequence[str] = (), preload: Sequence[str] = ()):
+        self.level = level
+        self.runs = 0
+        self.extra = False  # Whether it stands beside another, for one job.
+        self._log = os.memfd_create("assay-log", os.MFD_CLOEXEC)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        config = {
+            "level": level,
+            "uid": 60001 + (os.getpid() * 31 + next(_serial)) % 5000,
+            "landlock": level == "namespaces" and _has_landlock(),
+            "paths": [os.path.realpath(path) for path in paths],
+            "preload": [*(PRELOAD + PRELOAD_MORE * (level == "seccomp")).split(), *preload],
+            "harnesses": HARNESSES,
+        }
+        command = [python or sys.executable, "-s", "-S", "-P", "-B", str(_SANDBOX / "zygote.py")]
+        with theirs:
+            self._process = subprocess.Popen(
+                [*command, str(theirs.fileno()), json.dumps(config)],
+                pass_fds=[theirs.fileno()],
+                env=ENVIRONMENT,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._log,
+                start_new_session=True,
+            )
+        self.control = ours
+        try:
+            answer = self._receive(GRACE)
+            if "error" in answer:
+                raise SlotFailed(answer["error"])
+            self.has_cgroup: bool = answer["cgroup"]
+        except SlotFailed:
+            self.close()
+            raise
+
+    def start(self, job: Job) -> Running:
+        """Hands it a program. The one before must have ended.
+
+        Raises:
+          SlotFailed: it is gone.
+        """
+        self.runs += 1
+        owned = [_sealed(job.stdin) if job.stdin else os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
+        owned += [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr")]
+        owned.append(_sealed(_payload(job)))
+        limits = dataclasses.asdict(job.limits) | {"any_address": job.any_address}
+        request = {"limits": limits, "entry": job.entry, "keep": job.keep}
+        try:
+            socket.send_fds(self.control, [json.dumps(request).encode()], [*owned[:3], *job.channels, owned[3]])
+        except OSError as error:
+            for descriptor in owned[1:3]:
+                os.close(descriptor)
+            raise SlotFailed(f"the fork-server has gone: {error}") from None
+        finally:
+            os.close(owned[0])
+            os.close(owned[3])
+        return Running(self, job, owned[1], owned[2])
+
+    def receive(self, seconds: float) -> dict:
+        """The next message of the fork-server.
+
+        Raises:
+          SlotFailed: it is gone, or silent.
+        """
+        return self._receive(seconds)
+
+    def _receive(self, seconds: float) -> dict:
+        self.control.settimeout(seconds)
+        try:
+            message = self.control.recv(1 << 16)
+        except TimeoutError:
+            raise SlotFailed(f"the fork-server was silent for {seconds:.0f} s") from None
+        except OSError as error:
+            raise SlotFailed(f"the fork-server has gone: {error}") from None
+        if not message:
+            size = os.fstat(self._log).st_size
+            log = os.pread(self._log, 2000, max(0, size - 2000)).decode(errors="replace").strip()
+            raise SlotFailed(f"the fork-server has ended. {log}".strip())
+        return json.loads(message)
+
+    def abandon(self) -> None:
+        """In a forked child: lets go of it without a word, since it is the parent's."""
+        self.control.close()
+        os.close(self._log)
+        self._log = -1
+
+    def close(self) -> None:
+        """Ends it and all that it started."""
+        self.control.close()
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._log >= 0:
+            os.close(self._log)
+            self._log = -1
+
+
+class Running:
+    """A program on its way in a slot."""
+
+    def __init__(self, slot: Slot, job: Job, stdout: int, stderr: int):
+        self.slot = slot
+        self._job = job
+        self._outputs = (stdout, stderr)
+        self._execution: Execution | None = None
+
+    def kill(self) -> None:
+        """Ends it, if it still runs."""
+        if self._execution is None:
+            try:
+                self.slot.control.send(b"k")
+            except OSError:
+                return  # The slot has gone, and the program with it.
+
+    def output(self, at: int, size: int, *, stderr: bool = False) -> bytes:
+        """What it has written so far, from the byte `at` on, at most `size` bytes."""
+        return os.pread(self._outputs[stderr], size, at)
+
+    def wait(self) -> Execution:
+        """What came of it, when it has ended.
+
+        Raises:
+          SlotFailed: the fork-server has gone, or is silent.
+        """
+        if self._execution is None:
+            limits = self._job.limits
+            try:
+                answer = self.slot.receive(limits.wall_s + GRACE)
+                while "usage" in answer:  # To a question that was asked too late.
+                    answer = self.slot.receive(limits.wall_s + GRACE)
+                self._execution = _judge(answer, limits, self.slot.level, *self._outputs)
+            finally:
+                self.discard()
+        return self._execution
+
+    def discard(self) -> None:
+        """Lets go of its output."""
+        for descriptor in self._outputs:
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._outputs = (-1, -1)
+
+
+def _judge(answer: dict, limits: Limits, level: str, stdout: int, stderr: int) -> Execution:
+    most = limits.output_kb * 1024
+    sizes = [os.fstat(descriptor).st_size for descriptor in (stdout, stderr)]
+    texts = [os.pread(descriptor, most, 0) for descriptor in (stdout, stderr)]
+    code = answer["status"]
+    by_signal = os.WTERMSIG(code) if os.WIFSIGNALED(code) else None
+    status, reason, violation = _status(answer, limits, by_signal, sizes[0] > most, texts[1])
+    return Execution(
+        status=status,
+        exit_code=None if by_signal else os.WEXITSTATUS(code),
+        signal=by_signal,
+        stdout=texts[0],
+        stderr=texts[1],
+        stdout_truncated=sizes[0] > most,
+        stderr_truncated=sizes[1] > most,
+        cpu_s=answer["cpu_s"],
+        wall_s=answer["wall_s"],
+        peak_memory_mb=answer["memory_kb"] / 1024,
+        violation=violation,
+        level=level,
+        reason=reason,
+    )
+
+
+# What the last line of an uncaught exception says when a limit stood in the way. A program can say the same without
+# having met one, and gains nothing: `limit` earns what `failed` earns.
+_SPENT = (
+    (b"MemoryError", "memory"),
+    (b"OSError: [Errno 12]", "memory"),
+    (b"OSError: [Errno 27]", "file_mb"),
+    (b"OSError: [Errno 28]", "tmp_mb"),
+    (b"OSError: [Errno 24]", "open files"),
+    (b"BlockingIOError: [Errno 11]", "processes"),
+    (b"RuntimeError: can't start new thread", "threads"),
+)
+
+
+def _status(
+    answer: dict, limits: Limits, by_signal: int | None, flooded: bool, stderr: bytes
+) -> tuple[str, str, str | None]:
+    """Status, reason, violation."""
+    killed, cpu = answer["killed"], answer["cpu_s"]
+    if answer["setup"] != "ok":
+        return "error", f"the jail could not be closed: {answer['setup'] or 'the child ended early'}", None
+    if by_signal == signal.SIGSYS:
+        what = "a system call that no honest program makes"
+        return "violation", f"killed for {what}", what
+    if killed == "cancelled":
+        return "error", "cancelled", None
+    if killed == "wall_s":
+        spent = f"{cpu:.1f} s of CPU and {answer['idle_s']:.1f} s idle"
+        return "error", f"the machine was too busy: {limits.wall_s:g} s passed, with {spent}", None
+    if killed == "idle_s":
+        return "limit", f"idle for more than idle_s = {limits.idle_s:g} s", None
+    if killed == "cpu_s" or cpu > limits.cpu_s:
+        return "limit", f"used more than cpu_s = {limits.cpu_s:g} s", None
+    if killed == "memory_mb" or (answer["out_of_memory"] and (by_signal or answer["status"])):
+        return "limit", f"used more than memory_mb = {limits.memory_mb}", None
+    if flooded:
+        return "limit", f"wrote more than output_kb = {limits.output_kb}", None
+    if by_signal == signal.SIGXFSZ:
+        return "limit", f"wrote a file larger than file_mb = {limits.file_mb}", None
+    if by_signal:
+        return "failed", f"ended by {_signal_name(by_signal)}", None
+    if answer["status"] == 0:
+        return "ok", "", None
+    last = stderr.rstrip().rpartition(b"\n")[2]
+    for start, limit in _SPENT:
+        if last.startswith(start):
+            return "limit", f"{limit}: {last[:200].decode(errors='replace')}", None
+    code = os.WEXITSTATUS(answer["status"])
+    return "failed", last[:200].decode(errors="replace") or f"exit code {code}", None
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def _payload(job: Job) -> bytes:
+    """What `driver` unpacks: the length of a header, the header, the files, the program."""
+    files = [[name, 0o755 if name in job.executable else 0o644, len(content)] for name, content in job.files.items()]
+    environment = ENVIRONMENT | {"UV_USE_IO_URING": "0"}
+    header = json.dumps({"files": files, "argv": list(job.argv), "environment": environment}).encode()
+    return b"".join([len(header).to_bytes(4, "little"), header, *job.files.values(), job.program])
+
+
+def _sealed(data: bytes) -> int:
+    """A descriptor from which `data` can be read, and nothing be changed."""
+    descriptor = os.memfd_create("assay", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    return descriptor
+
+
+def _has_landlock() -> bool:
+    from verifiers.sandbox import landlock
+
+    try:
+        return landlock.version() >= 1
+    except OSError:
+        return False
