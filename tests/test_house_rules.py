@@ -11,7 +11,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(p for package in ("verifiers", "policy", "graders", "rl") for p in (ROOT / package).rglob("*.py"))
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-MAY_CATCH_ANYTHING = {"rl/scorer.py", "rl/worker.py"}  # Where foreign code is called.
+# Where foreign code is called; the last of them inside a jail.
+MAY_CATCH_ANYTHING = {"rl/scorer.py", "rl/worker.py", "verifiers/sandbox/driver.py", "verifiers/judging/inside.py"}
+MAY_RUN_TEXT = {"verifiers/sandbox/driver.py", "verifiers/judging/inside.py"}  # Inside a jail.
 MAY_PRINT = {"rl/cli.py", "rl/console.py"}
 BRITISH = (
     r"behaviour|colour|neighbour|favour|honour|(normal|optim|initial|token|serial|real|general|organ)is(e|i|a)(?!t)"
@@ -68,7 +70,8 @@ def test_objects_are_not_probed(path):
             assert call.func.id != "getattr" or len(call.args) == 2, (
                 f"{where(path, call)}: getattr with a default probes"
             )
-            assert call.func.id not in ("eval", "exec"), f"{where(path, call)}: text does not become code"
+            runs = call.func.id in ("eval", "exec")
+            assert not runs or name(path) in MAY_RUN_TEXT, f"{where(path, call)}: text does not become code"
             if call.func.id == "print":
                 assert name(path) in MAY_PRINT or path in EXAMPLES, f"{where(path, call)}: a library does not print"
 
