@@ -1,0 +1,74 @@
+"""The mode `check`: test code in one jail, the candidate in another, plain data between them; and both in one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+
+from verifiers.judging import jails
+from verifiers.judging.plain_data import dumps, loads
+from verifiers.judging.reports import Report, reported
+from verifiers.judging.tasks import Task, prelude, remote_names
+from verifiers.sandbox.types import Execution, Limits
+
+ROOM = 1 << 18  # Bytes for the verdict of the tests' jail.
+
+
+def judge(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) -> Report:
+    """Runs the tests in a jail of their own. Their verdict leaves on a file that the candidate's jail never has.
+
+    Args:
+      go_on: run the tests after one that failed.
+    """
+    tests = [str(test) for test in task.tests]
+    names, modules = remote_names(task)
+    seed = hashlib.sha256("\0".join([task.prompt, task.setup, *tests]).encode()).hexdigest()
+    spec = dumps([seed, prelude(task), task.setup, names, modules, tests, go_on])
+    # One idles while the other works, which is nobody's fault; who sleeps of its own keeps both waiting.
+    patient = {"idle_s": limits.idle_s + limits.cpu_s, "wall_s": limits.wall_s + limits.cpu_s}
+    of_tests = {"idle_s": limits.idle_s + 2 * limits.cpu_s + 2, "wall_s": limits.wall_s + 2 * limits.cpu_s + 2}
+    to_tests, to_candidate = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+    with jails.file(ROOM) as result:
+        candidate, tested = jails.two(
+            ("serve", dumps([[], program]), (to_candidate[0], to_tests[1])),
+            ("run_tests", spec, (to_tests[0], to_candidate[1], result)),
+            (dataclasses.replace(limits, **patient), dataclasses.replace(limits, **of_tests)),
+            level,
+            close=(*to_tests, *to_candidate),
+        )
+        frames = jails.frames(result, ROOM)
+    return _verdict(frames, len(tests), candidate, tested)
+
+
+def _verdict(frames: list[bytes], count: int, candidate: Execution, tested: Execution) -> Report:
+    if tested.status != "ok" or not frames:  # Not even the tests came to an end.
+        broken = "violation" if tested.status == "violation" else "error"
+        blamed = tested if tested.status == "limit" else dataclasses.replace(tested, status=broken)
+        return reported([], count, "", candidate if candidate.status in ("limit", "violation") else blamed)
+    found = loads(frames[0])
+    passed = [kind == "pass" for kind, _ in found]
+    why = next((why for kind, why in found if kind != "pass"), "")
+    if any(kind == "ours" for kind, _ in found):
+        return reported(passed, count, "", dataclasses.replace(tested, status="error", reason=why))
+    if all(passed) and len(passed) == count and candidate.status != "violation":
+        return reported(passed, count, "", tested)  # What the candidate does once it is done does not count.
+    limit = why.startswith(("MemoryError", "the program does not load: MemoryError"))
+    blamed = candidate if candidate.status != "error" else dataclasses.replace(candidate, status="failed")
+    return reported(passed[:count], count, why, blamed, limit=limit)
+
+
+def judge_in_one_process(task: Task, program: str, limits: Limits, level: str) -> Report:
+    """Runs program and tests in one process. A program that means to can pass: the verdict is spoofable."""
+    request = dumps([[], program, task.setup, list(map(str, task.tests))])
+    with jails.file(ROOM) as result:
+        execution = jails.one("share_a_process", request, (result,), limits, level)
+        frames = jails.frames(result, ROOM)
+    try:
+        found = [loads(frame) for frame in frames]
+        passed = [kind == "pass" for kind, *_ in found[1:]]
+        why = next((str(words[-1]) for kind, *words in found if kind not in ("pass", "ready")), "")[:300]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        passed, why = [], "the program tampered with its verdict"
+    count = max(len(task.tests), len(passed))  # Test cases of unittest come on top.
+    return reported(passed, count, why, execution, limit=why.startswith("MemoryError"))

@@ -1,0 +1,312 @@
+"""Reads `Problem.answer`: which tests a program must pass, and in which mode they are judged."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_MODES = ("stdio", "calls", "check", "inprocess")
+_KEYS = {
+    "mode", "tests", "setup", "entry_point", "prompt", "test", "limits", "language", "checker", "tolerance", "task_id",
+}  # fmt: skip
+
+
+class NoTaskError(ValueError):
+    """A problem's answer is no task: what is wrong with it, and what is allowed."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Io:
+    """Text in, text out."""
+
+    stdin: str
+    stdout: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call:
+    """`function(*args, **kwargs)` of literals, and what must hold of its result.
+
+    Attributes:
+      relation: "==" or "is" `expected`, or "true" or "false" as a condition.
+    """
+
+    function: str
+    args: tuple
+    kwargs: Mapping[str, Any]
+    relation: str
+    expected: Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Task:
+    """What a program must do.
+
+    Attributes:
+      mode: "stdio", "calls", "check" or "inprocess".
+      tests: `Io` for stdio, `Call` for calls, else test code.
+      setup: code that runs before the tests, beside them.
+      prompt: code that precedes the program where it does not define the entry point.
+      entry_point: the function that is asked for, where the answer names it.
+      language: of the program.
+      limits: keyword arguments of `sandbox.Limits`.
+      checker: stdio: source of `check(stdin, stdout, expected) -> bool`, which compares instead of us.
+      tolerance: stdio: largest absolute or relative difference between numbers.
+    """
+
+    mode: str
+    tests: Sequence[Io] | Sequence[Call] | Sequence[str]
+    setup: str = ""
+    prompt: str = ""
+    entry_point: str | None = None
+    language: str = "python"
+    limits: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    checker: str | None = None
+    tolerance: float = 0.0
+
+
+def read(answer: Any) -> Task:
+    """The task that an answer states.
+
+    Args:
+      answer: `{"mode": "stdio", "tests": [{"stdin": s, "stdout": s}]}`, `{"mode": "calls" | "check" | "inprocess",
+        "setup": s, "tests": ["assert f(1) == 2"], "entry_point": s}`, or HumanEval's `{"prompt", "test",
+        "entry_point"}`; with optional "limits", "language", and for stdio "checker" or "tolerance". Without a mode it
+        is calls if all tests are literal, else check.
+
+    Raises:
+      NoTaskError: it is none of these, or has no tests.
+    """
+    if not isinstance(answer, Mapping):
+        raise NoTaskError(f"the problem's answer must be a mapping with tests, got {answer!r:.80}")
+    if unknown := sorted(str(key) for key in answer.keys() - _KEYS):
+        raise NoTaskError(f"the problem's answer has unknown keys {unknown}; known are {sorted(_KEYS)}")
+    mode = answer.get("mode")
+    if mode is not None and mode not in _MODES:
+        raise NoTaskError(f"the problem's answer has the mode {mode!r:.40}; it must be one of {', '.join(_MODES)}")
+    shared = {
+        "prompt": _text(answer, "prompt"),
+        "setup": _text(answer, "setup"),
+        "entry_point": _text(answer, "entry_point") or None,
+        "language": _text(answer, "language") or "python",
+        "limits": _limits(answer.get("limits")),
+    }
+    if mode == "stdio":
+        return _stdio(answer, shared)
+    if shared["language"] != "python":
+        raise NoTaskError(f"tests of the language {shared['language']!r:.40} must have the mode 'stdio'")
+    if "test" in answer:
+        return _function(_human_eval(_text(answer, "test"), shared["entry_point"]), mode, shared)
+    tests = answer.get("tests")
+    if not isinstance(tests, Sequence) or isinstance(tests, str) or not all(isinstance(test, str) for test in tests):
+        raise NoTaskError(f"'tests' must be a list of assertions, got {tests!r:.80}")
+    return _function(tests, mode, shared)
+
+
+def _text(answer: Mapping, key: str) -> str:
+    value = answer.get(key) or ""
+    if not isinstance(value, str):
+        raise NoTaskError(f"{key!r} of the problem's answer must be text, got {value!r:.80}")
+    return value
+
+
+def _limits(limits: Any) -> Mapping[str, Any]:
+    if limits is None:
+        return {}
+    if not isinstance(limits, Mapping):
+        raise NoTaskError(f"'limits' must map names of sandbox.Limits to numbers, got {limits!r:.80}")
+    return limits
+
+
+def _stdio(answer: Mapping, shared: dict) -> Task:
+    tests = answer.get("tests")
+    if not isinstance(tests, Sequence) or isinstance(tests, str) or not tests:
+        raise NoTaskError(f"'tests' must be a list of at least one {{'stdin': s, 'stdout': s}}, got {tests!r:.80}")
+    for test in tests:
+        if not isinstance(test, Mapping) or not all(isinstance(test.get(key), str) for key in ("stdin", "stdout")):
+            raise NoTaskError(f"a test must be {{'stdin': s, 'stdout': s}}, got {test!r:.80}")
+    tolerance, checker = answer.get("tolerance") or 0.0, _text(answer, "checker") or None
+    if not isinstance(tolerance, int | float) or not 0 <= tolerance < 1 or (tolerance and checker):
+        raise NoTaskError(f"'tolerance' must lie in [0, 1), and stand without 'checker', got {tolerance!r:.40}")
+    io = tuple(Io(test["stdin"], test["stdout"]) for test in tests)
+    return Task("stdio", io, checker=checker, tolerance=float(tolerance), **shared)
+
+
+def _function(tests: Sequence[str], mode: str | None, shared: dict) -> Task:
+    tests = tuple(test for test in tests if test.strip())
+    if not tests:
+        raise NoTaskError("the problem's answer has no tests: every program would pass")
+    for code in (*tests, shared["setup"]):
+        _parse(code)
+    calls = [_calls(test) for test in tests]
+    literal = all(call is not None for call in calls) and not _defines_more_than_imports(shared["setup"])
+    if mode == "calls" and not literal:
+        odd = next((test for test, call in zip(tests, calls, strict=True) if call is None), shared["setup"])
+        raise NoTaskError(f"mode 'calls' needs tests `assert f(literals) == literal`, got {odd!r:.80}: use 'check'")
+    if mode == "calls" or (mode is None and literal):
+        return Task("calls", tuple(call for some in calls for call in some or ()), **shared)
+    return Task(mode or "check", tests, **shared)
+
+
+def _parse(code: str) -> ast.Module:
+    try:
+        return ast.parse(code.strip())
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise NoTaskError(f"the problem's tests are no Python: {error}: {code!r:.80}") from None
+
+
+# ------------------------------------------------------------------------------------------ literal tests
+
+
+def _human_eval(test: str, entry_point: str | None) -> list[str]:
+    """HumanEval's tests as assertions, one each where `check` is nothing but literal ones, else as one test."""
+    if not entry_point:
+        raise NoTaskError("an answer with 'test' must name its 'entry_point'")
+    tree = _parse(test)
+    checks = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check"]
+    if len(checks) != 1 or len(checks[0].args.args) != 1:
+        raise NoTaskError(f"'test' must define check(candidate), got {test!r:.80}")
+    whole = [f"{test}\n\ncheck({entry_point})"]
+    others = [node for node in tree.body if node is not checks[0]]
+    if not all(isinstance(node, ast.Assign) and _value(node.value) is not None for node in others):
+        return whole
+    parameter, asserts = checks[0].args.args[0].arg, []
+    for node in checks[0].body:
+        if isinstance(node, ast.Assert) and not (isinstance(node.test, ast.Constant) and node.test.value):
+            if (call := _call(node)) is None or call.function != parameter:
+                return whole
+            asserts.append(f"assert {_renamed(node.test, parameter, entry_point)}")
+        elif not isinstance(node, ast.Assert | ast.Pass) and not (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant | ast.Name)
+        ):
+            return whole
+    return asserts or whole
+
+
+def _renamed(tree: ast.expr, old: str, new: str) -> str:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == old:
+            node.id = new
+    return ast.unparse(tree)
+
+
+def _calls(test: str) -> list[Call] | None:
+    """The calls that a test consists of; None if it is more than assertions on a function of literals."""
+    calls = [_call(node) if isinstance(node, ast.Assert) else None for node in _parse(test).body]
+    return [call for call in calls if call is not None] if calls and None not in calls else None
+
+
+def _call(node: ast.Assert) -> Call | None:
+    test, relation, expected = node.test, "true", None
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        test, relation = test.operand, "false"
+    elif isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq | ast.Is):
+        relation = "==" if isinstance(test.ops[0], ast.Eq) else "is"
+        found = _value(test.comparators[0])
+        if found is None or (relation == "is" and found[0] not in (None, True, False)):
+            return None
+        test, expected = test.left, found[0]
+    if not isinstance(test, ast.Call) or not isinstance(test.func, ast.Name):
+        return None
+    args = [_value(arg) for arg in test.args]
+    kwargs = {keyword.arg: _value(keyword.value) for keyword in test.keywords}
+    if None in args or None in kwargs or None in kwargs.values():
+        return None
+    given = {name: value[0] for name, value in kwargs.items() if name and value}
+    return Call(test.func.id, tuple(arg[0] for arg in args if arg), given, relation, expected)
+
+
+def _value(node: ast.expr) -> tuple[Any] | None:
+    """What a literal stands for, in a tuple; None if it is none. Sums and products of small numbers are literals."""
+    try:
+        value = ast.literal_eval(node)
+        return None if _has_ellipsis(node) else (value,)
+    except (ValueError, TypeError, RecursionError):
+        pass
+    if isinstance(node, ast.Tuple | ast.List):
+        items = [_value(item) for item in node.elts]
+        if None in items:
+            return None
+        values = [item[0] for item in items if item]
+        return (tuple(values) if isinstance(node, ast.Tuple) else values,)
+    if isinstance(node, ast.BinOp):
+        sides = _value(node.left), _value(node.right)
+        return None if sides[0] is None or sides[1] is None else _computed(node.op, sides[0][0], sides[1][0])
+    return None
+
+
+def _has_ellipsis(node: ast.expr) -> bool:
+    return any(isinstance(part, ast.Constant) and part.value is ... for part in ast.walk(node))
+
+
+def _computed(operator: ast.operator, left: Any, right: Any) -> tuple[Any] | None:
+    if isinstance(left, str) or isinstance(right, str):
+        both = isinstance(left, str) and isinstance(right, str) and isinstance(operator, ast.Add)
+        return (left + right,) if both else None
+    small = 1 << (16 if isinstance(operator, ast.Pow) else 64)
+    if not all(type(side) in (int, float) and -small < side < small for side in (left, right)):
+        return None
+    if isinstance(operator, ast.Pow):
+        return (left**right,) if type(left) is type(right) is int and 0 <= right <= 64 else None
+    if isinstance(operator, ast.Div):
+        return (left / right,) if right else None
+    if isinstance(operator, ast.Add):
+        return (left + right,)
+    if isinstance(operator, ast.Sub):
+        return (left - right,)
+    return (left * right,) if isinstance(operator, ast.Mult) else None
+
+
+def _defines_more_than_imports(setup: str) -> bool:
+    return not all(isinstance(node, ast.Import | ast.ImportFrom) for node in _parse(setup).body)
+
+
+# ------------------------------------------------------------------------------------------- remote names
+
+
+def prelude(task: Task) -> str:
+    """The prompt as code that can run: where it ends in the head of a function, the function does nothing."""
+    try:
+        ast.parse(task.prompt)
+        return task.prompt
+    except SyntaxError:
+        whole = f"{task.prompt.rstrip()}\n    pass\n"
+    try:
+        ast.parse(whole)
+        return whole
+    except SyntaxError:
+        return ""
+
+
+def remote_names(task: Task) -> tuple[list[str], list[str]]:
+    """The names that test code uses and does not bind: those of the candidate, and modules.
+
+    A built-in name is Python's unless it is the entry point. A module of the standard library that is not called is
+    that module: the official tests find it among the candidate's imports.
+
+    Returns:
+      The candidate's names, the entry point first; the modules.
+    """
+    used, called, bound = set(), set(), set()
+    for code in (prelude(task), task.setup, *task.tests):
+        for node in ast.walk(_parse(str(code))):
+            if isinstance(node, ast.Name):
+                (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                bound.add(node.name)
+            elif isinstance(node, ast.arg):
+                bound.add(node.arg)
+            elif isinstance(node, ast.alias):
+                bound.add((node.asname or node.name).split(".")[0])
+            elif isinstance(node, ast.ExceptHandler) and node.name:
+                bound.add(node.name)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                called.add(node.func.id)
+    entry = [task.entry_point] if task.entry_point else []
+    free = used - bound - {*dir(builtins), *entry}
+    modules = (free & sys.stdlib_module_names) - called
+    return [*entry, *sorted(free - modules - {"candidate"})], sorted(modules)
