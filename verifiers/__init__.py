@@ -8,6 +8,7 @@ from verifiers.mathematics import math as math
 from verifiers.plain import exact as exact
 from verifiers.plain import number as number
 from verifiers.plugins import load as load
+from verifiers.programs import code as code
 from verifiers.types import Outcome as Outcome
 from verifiers.types import Problem as Problem
 from verifiers.types import Verdict as Verdict
