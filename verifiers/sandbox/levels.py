@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import os
 import pathlib
 import platform
 import sys
 
-from verifiers.sandbox.slot import LEVELS, Job, Slot, SlotFailed
+from verifiers.sandbox.slot import LEVELS, JailRefused, Job, Slot, SlotFailed
 from verifiers.sandbox.types import Limits, SandboxUnavailable
 
 # What each level gives to a program.
@@ -81,19 +80,21 @@ def why_not(level: str) -> str:
         return f"needs x86_64 or aarch64, this is {platform.machine()}"
     try:
         slot = Slot(level)
-    except (SlotFailed, OSError) as error:
+    except JailRefused as error:
         return f"{error}. {_advice(level)}"
+    except SlotFailed as error:
+        return str(error)
     try:
         for what, program in _PROOFS.items():
             execution = slot.start(Job(program.encode(), limits=Limits(cpu_s=5))).wait()
             if execution.stdout != b"contained\n":
                 found = execution.stdout.decode(errors="replace").strip() or execution.reason
-                return f"a program that {what} was not contained ({found}). {_advice(level)}"
+                return f"a program that {what} was not contained ({found})"
         execution = slot.start(Job(_KILLED.encode())).wait()
         if execution.status != "violation":
-            return f"a program that traces others was not killed, but {execution.status}. {_advice(level)}"
+            return f"a program that traces others was not killed, but {execution.status}: {execution.reason}"
     except SlotFailed as error:
-        return f"{error}. {_advice(level)}"
+        return str(error)
     finally:
         slot.close()
     return ""
@@ -149,7 +150,3 @@ def describe() -> str:
     lacking = "".join(f"; not {level}: {why_not(level)}" for level in above)
     return f"{best} ({', '.join(sorted(FEATURES[best])) or 'no files at all'}){lacking}"
 
-
-def effective_user() -> str:
-    """Who programs run as here, for the record."""
-    return "an unprivileged user of their own" if os.getuid() == 0 else "the user who runs this"

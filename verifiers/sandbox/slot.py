@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import itertools
@@ -19,7 +20,7 @@ from verifiers.sandbox.types import DEFAULT, Execution, Limits
 LEVELS = ("namespaces", "landlock", "seccomp")  # The safe ones, best first.
 GRACE = 20.0  # Seconds that a fork-server has to answer, beyond the limits of the program.
 # Modules that run inside jails, beside or in place of a program: see `Pool.open`.
-HARNESSES = ("verifiers.sandbox.session",)
+HARNESSES = ("verifiers.sandbox.session", "verifiers.judging.inside")
 # What programs often import. Each module makes every fork dearer, so the list is short.
 PRELOAD = """
     abc array base64 bisect calendar cmath collections contextlib copy csv ctypes dataclasses datetime decimal enum
@@ -51,6 +52,10 @@ _serial = itertools.count()
 
 class SlotFailed(RuntimeError):
     """The fork-server could not be started, or ended, or did not answer."""
+
+
+class JailRefused(SlotFailed):
+    """The kernel, or whoever set this machine up, does not allow the jail. The message is the kernel's."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,7 +97,8 @@ class Slot:
       preload: modules to import beforehand, besides the usual ones.
 
     Raises:
-      SlotFailed: it could not be started; the message is the kernel's.
+      JailRefused: the kernel does not allow its jail.
+      SlotFailed: it could not be started.
     """
 
     def __init__(self, level: str, *, python: str = "", paths: Sequence[str] = (), preload: Sequence[str] = ()):
@@ -125,7 +131,7 @@ class Slot:
         try:
             answer = self._receive(GRACE)
             if "error" in answer:
-                raise SlotFailed(answer["error"])
+                raise JailRefused(answer["error"])
             self.has_cgroup: bool = answer["cgroup"]
         except SlotFailed:
             self.close()
@@ -150,8 +156,8 @@ class Slot:
                 os.close(descriptor)
             raise SlotFailed(f"the fork-server has gone: {error}") from None
         finally:
-            os.close(owned[0])
-            os.close(owned[3])
+            for descriptor in (owned[0], owned[3]):
+                os.close(descriptor)
         return Running(self, job, owned[1], owned[2])
 
     def receive(self, seconds: float) -> dict:
@@ -183,7 +189,9 @@ class Slot:
         self._log = -1
 
     def close(self) -> None:
-        """Ends it and all that it started."""
+        """Ends it and all that it started. A second time does nothing."""
+        with contextlib.suppress(OSError):
+            self.control.shutdown(socket.SHUT_RDWR)  # Wakes whoever waits for an answer.
         self.control.close()
         try:
             self._process.wait(2)
