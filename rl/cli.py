@@ -1,4 +1,4 @@
-"""The command `assay`: train, eval, check, doctor, export."""
+"""The command `assay`: train, eval, check, audit, doctor, export."""
 
 from __future__ import annotations
 
@@ -161,6 +161,22 @@ def _check_verifier(options: argparse.Namespace) -> int:
     return int(bool(findings))
 
 
+def _audit(options: argparse.Namespace) -> int:
+    import verifiers
+    from rl.configfile import theirs
+    from rl.data import load_problems
+    from verifiers import redteam
+
+    name = options.target
+    theirs(lambda: verifiers.load(name), name.rpartition(":")[0] or name)
+    problems = redteam.PROBLEMS
+    if options.problems:
+        problems = load_problems(options.problems, verifier=name, metadata=lambda row: row.get("metadata") or {})
+    attempts = redteam.audit(name, problems, timeout=options.timeout)
+    print(redteam.summary(name, attempts))
+    return int(any(attempt.succeeds for attempt in attempts if attempt.hack != "gold"))
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from rl.doctor import diagnose
 
@@ -243,6 +259,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--prompt", metavar="COLUMN", default="prompt", help="of the prompts (default: prompt)")
     check.add_argument("--answer", metavar="COLUMN", default="answer", help="of the answers (default: answer)")
     check.add_argument("--limit", type=_count, metavar="N", help="take only the first N problems")
+
+    audit = command("audit", _audit, "try known hacks on a verifier, and say which wrong answers it rewards")
+    audit.add_argument("target", metavar="VERIFIER", help="name, package.module:name or FILE.py:name")
+    audit.add_argument(
+        "--problems", metavar="FILE", help="with what `redteam.audit` needs in their metadata (default: small ones)"
+    )
+    audit.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for a hack (default: 120)")
 
     command("doctor", _doctor, "say what this machine has for a run, and what is wrong with it")
 
