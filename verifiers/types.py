@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
+import json
 import numbers
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -95,3 +98,42 @@ class Verifier(Protocol):
     """
 
     def __call__(self, problem: Problem, completion: str, /) -> Verdict: ...
+
+
+def as_verdict(value: object) -> Verdict:
+    """What a verifier returned, as a verdict that can be kept: a bool is 0 or 1, a number in [0, 1] itself.
+
+    Raises:
+      TypeError, ValueError: it is neither, or no JSON.
+    """
+    if isinstance(value, numbers.Real):
+        reward = float(value)  # A bool, too.
+        return Verdict(reward, Outcome.CORRECT if reward == 1 else Outcome.INCORRECT)
+    if not isinstance(value, Verdict):
+        raise TypeError(
+            f"A verifier must return a Verdict, a bool or a number in [0, 1], this one returned {value!r:.200}."
+        )
+    if not isinstance(value.answer, (str, type(None))) or not isinstance(value.reason, str):
+        raise TypeError(
+            f"A verdict's answer must be text or None and its reason text, got {value.answer!r:.80} and "
+            f"{value.reason!r:.80}."
+        )
+    if value.parts or value.info:
+        json.dumps([dict(value.parts), dict(value.info)])  # The run keeps them.
+    return value
+
+
+def verdict_to_json(verdict: Verdict) -> list[Any]:
+    """The fields of a verdict, in order, as JSON data."""
+    v = verdict
+    return [v.reward, v.outcome.value, v.answer, v.reason, dict(v.parts), dict(v.info), v.seconds]
+
+
+def described(verifier: Verifier) -> str:
+    """A verifier for people: the name of the function."""
+    match verifier:
+        case functools.partial():
+            return described(verifier.func)
+        case types.FunctionType() | types.MethodType() | type():
+            return f"{verifier.__module__}.{verifier.__qualname__}"
+    return f"{type(verifier).__module__}.{type(verifier).__qualname__}"

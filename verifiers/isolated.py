@@ -1,0 +1,234 @@
+"""Worker processes beside this one: what runs there can neither hang nor crash whoever asked for it.
+
+A worker is a fresh Python, started by exec and never a fork of a process that holds JAX. It gets work as pickles from
+us, whom it trusts, and answers in JSON, which cannot harm us whatever ran there. `call` runs one function of ours in a
+worker that all threads of this process share; `verifiers.Pool` has workers of its own for verifiers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures
+import functools
+import json
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from verifiers.plugins import attribute
+
+SOFT_SECONDS = 1.0  # After which a call is interrupted between two instructions of Python.
+HARD_SECONDS = 3.0  # After which its worker is killed.
+_HEADER = struct.Struct(">I")
+_GATHER_SECONDS = 0.0005  # Replies that come fast are read together: waking up for each costs more than judging it.
+_START_SECONDS = 60.0  # A busy machine may take long to start a Python.
+
+inside = False  # Whether this process is a worker. Set by `verifiers.worker`.
+
+
+class Broken(RuntimeError):
+    """No result: the worker died, ran out of time, or the function raised. The message says which."""
+
+
+def call(function: str, *arguments: Any, seconds: float = HARD_SECONDS) -> Any:
+    """Runs a function of ours in the shared worker; directly where this process is a worker already.
+
+    Args:
+      function: "package.module:name".
+      arguments: JSON data.
+      seconds: of wall time before the worker is killed; a third of it before the call is interrupted.
+
+    Returns:
+      What the function returned: JSON data.
+
+    Raises:
+      Broken: there is no result, by no fault of the arguments: a function bounds its own work.
+    """
+    if inside:
+        return bounded(function, json.loads(json.dumps(arguments)), seconds / 3)
+    return _shared.call(function, arguments, seconds)
+
+
+def bounded(function: str, arguments: list[Any], seconds: float) -> Any:
+    """Runs a function for so many seconds at most, in a worker. Only the main thread can be interrupted."""
+
+    class Late(BaseException): ...
+
+    def late(number: int, frame: object) -> None:
+        raise Late
+
+    timed = threading.current_thread() is threading.main_thread()
+    if timed:
+        before = signal.signal(signal.SIGALRM, late)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return attribute(function)(*arguments)
+    except Late:
+        raise Broken(f"{function} took more than {seconds:g} s.") from None
+    finally:
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+@functools.cache
+def _starter(process: int) -> concurrent.futures.Executor:
+    """A thread that starts workers, and lives as long as this process: a worker dies with the thread that made it."""
+    return concurrent.futures.ThreadPoolExecutor(1, "assay-starter")
+
+
+class Worker:
+    """A worker process and the connection to it, for one thread at a time.
+
+    Raises:
+      Broken: it cannot be started.
+    """
+
+    def __init__(self, memory_mb: int):
+        here, there = socket.socketpair()
+        path = [os.path.abspath(entry) for entry in sys.path]
+        program = (
+            f"import sys; sys.path[:] = {path!r}; "
+            f"from verifiers.worker import main; main({there.fileno()}, {os.getpid()}, {memory_mb})"
+        )
+        self._socket = here
+        self._buffer = bytearray()
+        started = _starter(os.getpid()).submit(
+            subprocess.Popen,
+            [sys.executable, "-c", program],
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # A verifier that prints is heard, and does not write into a table of ours.
+            pass_fds=[there.fileno()],
+            env=_environment(),
+        )
+        try:
+            self._process = started.result()
+        except OSError as error:
+            here.close()
+            raise Broken(f"No worker could be started: {error}") from error
+        finally:
+            there.close()
+        self.verifiers: set[str] = set()  # Ids of those that it has got.
+        self.served = 0
+        self.resident_kb: int = self.receive(_START_SECONDS)  # When it was ready.
+
+    def send(self, *message: Any) -> None:
+        """Raises Broken where the worker is dead."""
+        data = pickle.dumps(message)
+        try:
+            self._socket.sendall(_HEADER.pack(len(data)) + data)
+        except OSError:
+            raise self._dead() from None
+
+    def receive(self, seconds: float) -> Any:
+        """The next reply.
+
+        Raises:
+          Broken: the worker died, or so many seconds passed without one. It is dead then.
+        """
+        return next(self.replies(seconds))[0]
+
+    def replies(self, seconds: float) -> Iterator[list[Any]]:
+        """Replies as they come, one or more at a time, without end; so many seconds at most from one to the next."""
+        deadline = time.monotonic() + seconds
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._socket], [], [], left)[0]:
+                self.kill()
+                raise Broken(f"It took more than {seconds:g} s.")
+            if left > _GATHER_SECONDS:
+                time.sleep(_GATHER_SECONDS)
+            try:
+                data = self._socket.recv(1 << 16)
+            except OSError:
+                data = b""
+            if not data:
+                raise self._dead()
+            self._buffer += data
+            if whole := self._whole():
+                yield whole
+                deadline = time.monotonic() + seconds
+
+    def _whole(self) -> list[Any]:
+        """Takes what has arrived whole out of the buffer."""
+        found, at = [], 0
+        while len(self._buffer) >= at + _HEADER.size:
+            begin = at + _HEADER.size
+            end = begin + _HEADER.unpack_from(self._buffer, at)[0]
+            if len(self._buffer) < end:
+                break
+            found.append(json.loads(self._buffer[begin:end]))
+            at = end
+        del self._buffer[:at]
+        return found
+
+    def end(self) -> None:
+        """Kills the process; whoever waits for a reply finds it dead. From any thread."""
+        self._process.kill()
+
+    def _dead(self) -> Broken:
+        self.kill()
+        code = self._process.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended itself with exit code {code}"
+        return Broken(f"The worker that ran it {how}.")
+
+    def kill(self) -> None:
+        """Ends the process. May be called twice."""
+        self._process.kill()
+        self._process.wait()
+        self._socket.close()
+
+
+class _Shared:
+    """The worker of `call`: started when it is first needed, and again after each death."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+        self._owner = 0  # Process id: a fork of this process needs a worker of its own.
+
+    def call(self, function: str, arguments: tuple[Any, ...], seconds: float) -> Any:
+        with self._lock:
+            if self._worker is None or self._owner != os.getpid():
+                self._worker, self._owner = Worker(memory_mb=2048), os.getpid()
+            try:
+                self._worker.send("call", function, json.dumps(arguments), seconds / 3)
+                reply = self._worker.receive(seconds)
+            except Broken as error:
+                self._worker = None
+                raise Broken(f"{function}: {error}") from None
+        if "error" in reply:
+            raise Broken(reply["error"])
+        return reply["value"]
+
+    def close(self) -> None:
+        if self._worker is not None and self._owner == os.getpid():
+            self._worker.kill()
+        self._worker = None
+
+
+def _environment() -> dict[str, str]:
+    """No secrets; the same numbers in every process; no second arithmetic behind sympy's."""
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ
+    }
+    return kept | {
+        "MPMATH_NOGMPY": "1",
+        "SYMPY_GROUND_TYPES": "python",
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+_shared = _Shared()
+atexit.register(_shared.close)

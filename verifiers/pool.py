@@ -1,0 +1,309 @@
+"""A pool of worker processes in which verifiers judge: what one of them breaks costs one verdict."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import marshal
+import os
+import pickle
+import queue
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+from typing import Any
+
+from verifiers.isolated import Broken, Worker
+from verifiers.types import Outcome, Problem, Verdict, Verifier, described
+from verifiers.worker import PLAIN
+
+BATCH = 64  # Items that a worker is sent at once, at most; it answers each on its own.
+SERVED = 100_000  # Verdicts after which a worker is replaced ...
+GROWTH_KB = 512 * 1024  # ... or as soon as it has grown by so much.
+CACHED = 20_000  # Verdicts that are remembered, on completions of at most ...
+CACHED_CHARACTERS = 8_192
+_KNOWN = 1_000  # Verifiers whose pickles are remembered.
+_CLOSED = "The pool is closed: make a new one."
+_OURS = ("rl", "verifiers", "graders", "policy")
+_UNPICKLABLE = (TypeError, ValueError, AttributeError, RecursionError, pickle.PicklingError)
+
+Item = tuple[Verifier, Problem, str]
+_Key = tuple[str, bytes, str]  # Of the verifier; the problem, pickled; the completion.
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class _Task:
+    """One completion to judge, and who waits for the verdict."""
+
+    key: _Key
+    places: list[int]  # In the items of who asked: equal completions are judged once.
+    results: queue.SimpleQueue[list[tuple[_Task, Verdict]]]
+
+
+class Pool:
+    """Worker processes for verifiers. A context manager; may be used from many threads.
+
+        with verifiers.Pool(workers=2) as pool:
+            for i, verdict in pool.verify([(verifiers.math, problem, completion), ...]):
+                ...
+
+    A verifier must be picklable; one that is defined in `__main__` or in a file of the user's travels by value. A
+    worker has none of this process's environment but PATH, HOME and the like.
+    """
+
+    def __init__(self, workers: int | None = None, *, seconds: float = 60.0, memory_mb: int = 8192, cache: bool = True):
+        """
+        Args:
+          workers: processes; default: one for each core that this process may use. They start when there is work.
+          seconds: of wall time for one verdict; after that its worker is killed and it is an `ERROR`.
+          memory_mb: address space of a worker.
+          cache: whether a completion that was judged before is not judged again. An `ERROR` is never remembered.
+
+        Raises:
+          ValueError: a number is not positive.
+        """
+        workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        if not min(workers, seconds, memory_mb) > 0:
+            raise ValueError(
+                f"Pool: workers ({workers}), seconds ({seconds}) and memory_mb ({memory_mb}) must be positive."
+            )
+        self._workers, self._seconds, self._memory_mb, self._caches = workers, seconds, memory_mb, cache
+        self._changed = threading.Condition()  # Guards what follows.
+        self._waiting: collections.deque[_Task] = collections.deque()
+        self._threads: list[threading.Thread] = []
+        self._resting = 0  # Threads that wait for work.
+        self._closed = False
+        self._cache: collections.OrderedDict[_Key, Verdict] = collections.OrderedDict()
+        self._alive: list[Worker] = []
+        self._known: dict[int, tuple[str, Verifier]] = {}  # By identity, which it keeps while it is here.
+        self._payloads: dict[str, tuple[str, bytes]] = {}  # What it is called, and pickled.
+
+    def verify(self, items: Iterable[Item]) -> Iterator[tuple[int, Verdict]]:
+        """Judges every item, and yields (its place, its verdict) as they come.
+
+        A verifier that raises, hangs, dies or returns no verdict makes its own item an `ERROR` that says so, and
+        harms no other.
+
+        Raises:
+          RuntimeError: the pool is closed.
+        """
+        results: queue.SimpleQueue[list[tuple[_Task, Verdict]]] = queue.SimpleQueue()
+        tasks: list[_Task] = []
+        same: dict[_Key, _Task] = {}
+        problems: dict[int, bytes] = {}
+        ready: list[tuple[int, Verdict]] = []
+        items = list(items)  # Holds the problems, whose identities are keys.
+        for place, (verifier, problem, completion) in enumerate(items):
+            try:
+                key = (self._id(verifier), _packed(problem, problems), completion)
+            except _UNPICKLABLE as error:
+                reason = f"{described(verifier)} and its problem must be picklable, to be brought to a worker: {error}"
+                ready.append((place, _error(reason)))
+                continue
+            if (verdict := self._remembered(key)) is not None:
+                ready.append((place, verdict))
+            elif key in same:
+                same[key].places.append(place)
+            else:
+                tasks.append(_Task(key, [place], results))
+                if self._caches:
+                    same[key] = tasks[-1]
+        self._submit(tasks)
+        yield from ready
+        left = len(tasks)
+        try:
+            while left:
+                for task, verdict in results.get():
+                    left -= 1
+                    self._remember(task.key, verdict)
+                    for place in task.places:
+                        yield place, verdict
+        finally:
+            if left:  # Whoever asked has gone away.
+                with self._changed:
+                    self._waiting = collections.deque(task for task in self._waiting if task.results is not results)
+
+    def close(self) -> None:
+        """Ends the workers, whatever they are doing. May be called twice."""
+        with self._changed:
+            self._closed = True
+            abandoned, self._waiting = list(self._waiting), collections.deque()
+            self._changed.notify_all()
+            for worker in self._alive:
+                worker.end()
+        _deliver(abandoned, [_error(_CLOSED)] * len(abandoned))
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # Work for the workers. Each has a thread here.
+
+    def _submit(self, tasks: list[_Task]) -> None:
+        with self._changed:
+            if self._closed:
+                raise RuntimeError(_CLOSED)
+            self._waiting.extend(tasks)
+            wanted = min(self._workers - len(self._threads), -(-len(tasks) // 4) - self._resting)
+            for _ in range(wanted if tasks else 0):
+                thread = threading.Thread(target=self._serve, daemon=True, name="assay-pool")
+                self._threads.append(thread)
+                thread.start()
+            self._changed.notify_all()
+
+    def _serve(self) -> None:
+        """Drives one worker, and replaces it where it dies."""
+        worker: Worker | None = None
+        while batch := self._take():
+            worker = self._run(worker, batch)
+        if worker is not None:
+            self._end(worker)
+
+    def _take(self) -> list[_Task]:
+        """The next batch; empty when the pool is closed. Every worker has several, so that they end together."""
+        with self._changed:
+            self._resting += 1
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            self._resting -= 1
+            size = min(BATCH, -(-len(self._waiting) // (4 * self._workers)))
+            return [self._waiting.popleft() for _ in range(size)]
+
+    def _run(self, worker: Worker | None, batch: list[_Task]) -> Worker | None:
+        """Has a batch judged. Returns the worker, if it is as good as before.
+
+        What is left of a batch when a worker dies goes back, but for the item that it died of.
+        """
+        done = 0
+        try:
+            if worker is None:
+                worker = self._start()
+            for key in {task.key[0] for task in batch} - worker.verifiers:
+                worker.send("verifier", key, self._payloads[key][1])
+                worker.verifiers.add(key)
+            places = {problem: place for place, problem in enumerate(dict.fromkeys(task.key[1] for task in batch))}
+            worker.send("verify", list(places), [(task.key[0], places[task.key[1]], task.key[2]) for task in batch])
+            for replies in worker.replies(self._seconds):
+                verdicts = [_verdict(reply) for reply in replies if isinstance(reply, list)]
+                _deliver(batch[done : done + len(verdicts)], verdicts)
+                done += len(verdicts)
+                if isinstance(replies[-1], dict):  # The batch is done.
+                    worker.served += done
+                    grown = replies[-1]["resident_kb"] - worker.resident_kb
+                    if worker.served < SERVED and grown < GROWTH_KB:
+                        return worker
+                    break
+        except Broken as error:
+            if done < len(batch):
+                verdict = _error(f"{self._payloads[batch[done].key[0]][0]}: {error}")
+                _deliver([batch[done]], [verdict])
+                self._give_back(batch[done + 1 :])
+        if worker is not None:
+            self._end(worker)
+        return None
+
+    def _start(self) -> Worker:
+        worker = Worker(self._memory_mb)
+        with self._changed:
+            self._alive.append(worker)
+            if self._closed:
+                worker.end()
+        return worker
+
+    def _end(self, worker: Worker) -> None:
+        worker.kill()
+        with self._changed:
+            self._alive.remove(worker)
+
+    def _give_back(self, tasks: list[_Task]) -> None:
+        with self._changed:
+            if not self._closed:
+                self._waiting.extendleft(reversed(tasks))
+                self._changed.notify_all()
+                return
+        _deliver(tasks, [_error(_CLOSED)] * len(tasks))
+
+    # What travels, and what is remembered.
+
+    def _id(self, verifier: Verifier) -> str:
+        """A name for what the verifier is when pickled."""
+        with self._changed:
+            if (known := self._known.get(id(verifier))) is not None:
+                return known[0]
+        data = _dumps(verifier)
+        key = hashlib.sha256(data).hexdigest()[:16]
+        with self._changed:
+            if len(self._known) >= _KNOWN:  # Somebody makes a new one for every call.
+                self._known.clear()
+            self._known[id(verifier)] = (key, verifier)
+            self._payloads[key] = (described(verifier), data)
+        return key
+
+    def _remembered(self, key: _Key) -> Verdict | None:
+        with self._changed:
+            if (verdict := self._cache.get(key)) is not None:
+                self._cache.move_to_end(key)
+        return verdict
+
+    def _remember(self, key: _Key, verdict: Verdict) -> None:
+        if self._caches and verdict.trains and len(key[2]) <= CACHED_CHARACTERS:
+            with self._changed:
+                self._cache[key] = verdict
+                if len(self._cache) > CACHED:
+                    self._cache.popitem(last=False)
+
+
+def user_modules() -> list[ModuleType]:
+    """Modules that another process may not be able to import: those of files that nobody installed."""
+    installed = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+    found = []
+    for name, module in list(sys.modules.items()):
+        file = vars(module).get("__file__")
+        if not file or name == "__main__" or name.partition(".")[0] in _OURS:
+            continue
+        if file.endswith(".py") and not file.startswith(installed):
+            found.append(module)
+    return found
+
+
+def _dumps(value: object) -> bytes:
+    import cloudpickle  # 60 ms that only a pool needs.
+
+    for module in user_modules():
+        cloudpickle.register_pickle_by_value(module)
+    return cloudpickle.dumps(value)
+
+
+def _packed(problem: Problem, known: dict[int, bytes]) -> bytes:
+    """A problem as bytes. Nearly all are plain data, for which marshal is much faster than pickle."""
+    p = problem
+    if id(p) not in known:
+        fields: Any = (p.id, p.prompt, p.answer, p.verifier, p.source, p.metadata)
+        try:
+            known[id(p)] = PLAIN + marshal.dumps(fields)
+        except ValueError:
+            known[id(p)] = _dumps(p)
+    return known[id(p)]
+
+
+def _deliver(tasks: list[_Task], verdicts: list[Verdict]) -> None:
+    """Tells whoever waits, each once."""
+    by_queue: dict[int, list[tuple[_Task, Verdict]]] = {}
+    for task, verdict in zip(tasks, verdicts, strict=True):
+        by_queue.setdefault(id(task.results), []).append((task, verdict))
+    for arrived in by_queue.values():
+        arrived[0][0].results.put(arrived)
+
+
+def _verdict(reply: list[Any]) -> Verdict:
+    return Verdict(*reply)
+
+
+def _error(reason: str) -> Verdict:
+    return Verdict(0.0, Outcome.ERROR, reason=reason[:500])

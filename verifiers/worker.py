@@ -1,0 +1,97 @@
+"""What runs in a worker process: verifiers, and functions of ours that must be interruptible."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import marshal
+import os
+import pickle
+import resource
+import signal
+import socket
+import struct
+import time
+from typing import Any
+
+from verifiers import isolated
+from verifiers.types import Outcome, Problem, Verdict, Verifier, as_verdict, described, verdict_to_json
+
+_HEADER = struct.Struct(">I")
+_PR_SET_PDEATHSIG = 1
+PLAIN = b"plain:"  # Before the marshalled fields of a problem; a pickle begins otherwise.
+
+
+def main(descriptor: int, parent: int, memory_mb: int) -> None:
+    """Serves the process at the other end of the socket `descriptor` until it hangs up or dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # It died before.
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; our end is his call.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    size = memory_mb << 20
+    resource.setrlimit(resource.RLIMIT_AS, (size, size) if hard == resource.RLIM_INFINITY else (min(size, hard), hard))
+    isolated.inside = True
+    connection = socket.socket(fileno=descriptor)
+    stream = connection.makefile("rb")
+    verifiers: dict[str, Verifier | str] = {}
+    _reply(connection, _resident_kb())
+    while header := stream.read(_HEADER.size):
+        kind, *message = pickle.loads(stream.read(*_HEADER.unpack(header)))
+        match kind:
+            case "call":
+                _reply(connection, _call(*message))
+            case "verifier":
+                verifiers[message[0]] = _loaded(message[1])
+            case "verify":
+                problems, items = message
+                read: list[Problem | str | None] = [None] * len(problems)
+                for key, index, completion in items:
+                    if read[index] is None:
+                        read[index] = _loaded(problems[index])
+                    _reply(connection, judge(verifiers[key], read[index], completion))
+                _reply(connection, {"resident_kb": _resident_kb()})
+
+
+def judge(verifier: Verifier | str, problem: Problem | str | None, completion: str) -> list[Any]:
+    """The verdict of a verifier, as JSON. Whatever it does wrong is an `ERROR` that names it: foreign code runs here.
+
+    In place of a verifier or a problem, the reason why there is none.
+    """
+    if isinstance(verifier, str) or not isinstance(problem, Problem):
+        reason = verifier if isinstance(verifier, str) else str(problem)
+        return verdict_to_json(Verdict(0.0, Outcome.ERROR, reason=reason))
+    began = time.perf_counter()
+    try:
+        verdict = as_verdict(verifier(problem, completion))
+    except (Exception, SystemExit) as error:
+        reason = f"{described(verifier)}: {type(error).__name__}: {error}"
+        verdict = Verdict(0.0, Outcome.ERROR, reason=reason[:500])
+    return [*verdict_to_json(verdict)[:-1], time.perf_counter() - began]
+
+
+def _call(function: str, arguments: str, seconds: float) -> dict[str, Any]:
+    """Ours, and yet sympy may raise anything."""
+    try:
+        return {"value": isolated.bounded(function, json.loads(arguments), seconds)}
+    except Exception as error:
+        return {"error": f"{function}: {type(error).__name__}: {error}"[:500]}
+
+
+def _loaded(data: bytes) -> Any:
+    """What was pickled, or the reason why it cannot be had here."""
+    try:
+        return Problem(*marshal.loads(data[len(PLAIN) :])) if data.startswith(PLAIN) else pickle.loads(data)
+    except Exception as error:
+        return f"It could not be brought into a worker process: {type(error).__name__}: {error}"[:500]
+
+
+def _reply(connection: socket.socket, message: Any) -> None:
+    data = json.dumps(message).encode()
+    connection.sendall(_HEADER.pack(len(data)) + data)
+
+
+def _resident_kb() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() // 1024
