@@ -8,6 +8,7 @@ from verifiers.mathematics import math as math
 from verifiers.plain import exact as exact
 from verifiers.plain import number as number
 from verifiers.plugins import load as load
+from verifiers.pool import Pool as Pool
 from verifiers.programs import code as code
 from verifiers.types import Outcome as Outcome
 from verifiers.types import Problem as Problem
