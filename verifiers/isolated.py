@@ -166,7 +166,7 @@ class Worker:
             end = begin + _HEADER.unpack_from(self._buffer, at)[0]
             if len(self._buffer) < end:
                 break
-            found.append(json.loads(self._buffer[begin:end]))
+            found.append(json.loads(self._buffer[begin:end].decode()))
             at = end
         del self._buffer[:at]
         return found

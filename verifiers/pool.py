@@ -20,7 +20,7 @@ from verifiers.isolated import Broken, Worker
 from verifiers.types import Outcome, Problem, Verdict, Verifier, described
 from verifiers.worker import PLAIN
 
-BATCH = 64  # Items that a worker is sent at once, at most; it answers each on its own.
+BATCH = 256  # Items that a worker is sent at once, at most; it answers each on its own.
 SERVED = 100_000  # Verdicts after which a worker is replaced ...
 GROWTH_KB = 512 * 1024  # ... or as soon as it has grown by so much.
 CACHED = 20_000  # Verdicts that are remembered, on completions of at most ...
