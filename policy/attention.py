@@ -1,6 +1,7 @@
 """Attention over rows that hold trees: a prompt once, then its completions.
 
     query q sees key k  iff  k <= q  and  (segment[k] == segment[q]  or  segment[k] == prefix[q])
+                             and  position[q] - position[k] < window, in a layer with a window
 
 A row is cut into tiles of TILE columns. A query tile gathers only the key tiles in which it may see
 something (its own segments', their prompts'), so no work is done between siblings, and takes one softmax
@@ -18,27 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from policy import rotary
 from policy.products import batched_dot
 from policy.types import TransformerConfig
 
 TILE = 32
 HIDDEN = -1e30  # Added to a score that must not be seen; finite, so that a row of padding stays finite.
-
-
-def rotary_table(config: TransformerConfig, position: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """cos and sin of each position's rotary angles (Su et al., 2021, arXiv:2104.09864), [C/2, N] each.
-
-    From a table: computed on the spot, XLA:CPU fuses them into every layer and computes them anew.
-    """
-    half = config.head_dim // 2
-    angle = np.arange(config.context)[:, None] * config.rope_theta ** (-np.arange(half) / half)
-    return tuple(jnp.asarray(f(angle), jnp.float32)[position].T for f in (np.cos, np.sin))  # type: ignore[return-value]
-
-
-def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
-    """Rotates the two halves of each head, x [heads, C, N]."""
-    a, b = jnp.split(x, 2, axis=1)
-    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=1)
 
 
 def key_tiles(segment: np.ndarray, prefix: np.ndarray) -> np.ndarray:
@@ -71,10 +57,35 @@ def _visible(segment: np.ndarray, prefix: np.ndarray, i: int) -> list[int]:
     return np.flatnonzero(before).tolist()
 
 
-class Tiles(NamedTuple):
-    """What every layer's attention needs to know about the rows, computed once."""
+def rotations(config: TransformerConfig, position: jax.Array, length: int) -> list[tuple[jax.Array, jax.Array]]:
+    """cos and sin of the rotary angles for each layer, [R, N] each, of positions below `length`, int32 [N]."""
+    c, length = config, min(length, config.context)
+    none = jnp.zeros((0, position.shape[0]))
+    scaled = local = (none, none)
+    if not c.learned_positions:
+        scaled = local = rotary.table(c.rope_theta, c.rotated_width, length, c.rope_scaling, position)
+        if c.local_rope_theta:
+            local = rotary.table(c.local_rope_theta, c.rotated_width, length, None, position)
+    layers = [local if i in c.local_layers else scaled for i in range(c.num_layers)]
+    return [(none, none) if i in c.unrotated_layers else layer for i, layer in enumerate(layers)]
 
-    cos: jax.Array  # float32 [C/2, N Q]
+
+def biases(config: TransformerConfig, seen: jax.Array, distance: jax.Array) -> list[jax.Array]:
+    """What each layer adds to its scores: 0 where the query sees the key, else HIDDEN.
+
+    Args:
+      seen: bool, where it does without a window.
+      distance: int32, of the query's position from the key's; broadcasts with `seen`.
+    """
+    everywhere = jnp.where(seen, 0.0, HIDDEN)
+    local = jnp.where(seen & (distance < config.window), 0.0, HIDDEN) if config.window else everywhere
+    return [local if i in config.local_layers else everywhere for i in range(config.num_layers)]
+
+
+class Tiles(NamedTuple):
+    """What a layer's attention needs to know about the rows. Layers share the arrays."""
+
+    cos: jax.Array  # float32 [R, N Q]
     sin: jax.Array
     keys: jax.Array  # int32 [N, M], key tiles of each query tile, counted over all rows
     bias: jax.Array  # float32 [N, S, Q], 0 where the query sees the key, else HIDDEN
@@ -83,8 +94,8 @@ class Tiles(NamedTuple):
 
 def make_tiles(
     config: TransformerConfig, segment: jax.Array, prefix: jax.Array, position: jax.Array, keys: jax.Array
-) -> Tiles:
-    """segment, prefix, position int32 [B, T] and keys int32 [B, n, M] -> Tiles."""
+) -> list[Tiles]:
+    """segment, prefix, position int32 [B, T] and keys int32 [B, n, M] -> the tiles of each layer."""
     rows, n, m = keys.shape
     here = jnp.maximum(keys, 0)  # [B, n, M]
     flat = (here + n * jnp.arange(rows)[:, None, None]).reshape(rows * n, m)  # [N, M]
@@ -99,9 +110,10 @@ def make_tiles(
     there = jnp.repeat(keys.reshape(rows * n, m) >= 0, TILE, axis=1)[:, :, None]  # [N, S, 1]
     related = (at_keys(segment) == at_queries(segment)) | (at_keys(segment) == at_queries(prefix))
     seen = there & related & (at_keys(column) <= at_queries(column))
-    spread = here.reshape(rows, 1, n * m) == jnp.arange(n)[None, :, None]
-    cos, sin = rotary_table(config, position.reshape(-1))
-    return Tiles(cos, sin, flat, jnp.where(seen, 0.0, HIDDEN), spread.astype(jnp.float32))
+    spread = (here.reshape(rows, 1, n * m) == jnp.arange(n)[None, :, None]).astype(jnp.float32)
+    turns = rotations(config, position.reshape(-1), n * TILE)
+    hidden = biases(config, seen, at_queries(position) - at_keys(position))
+    return [Tiles(cos, sin, flat, bias, spread) for (cos, sin), bias in zip(turns, hidden, strict=True)]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -125,11 +137,12 @@ def _attend_forward(config: TransformerConfig, dtype, qkv: jax.Array, tiles: Til
     h, k = config.num_heads, config.num_kv_heads
     n, _ = tiles.keys.shape
     x = qkv.reshape(h + 2 * k, config.head_dim, -1)
-    turned = rotate(x[: h + k], tiles.cos, tiles.sin)
-    q = _by_tile(config, (turned[:h] * config.head_dim**-0.5).astype(dtype), n)  # [N, K, C, R Q]
+    turned = rotary.rotate(x[: h + k], tiles.cos, tiles.sin)
+    q = _by_tile(config, (turned[:h] * config.scale).astype(dtype), n)  # [N, K, C, R Q]
     keys = _gather_columns(config, turned[h:].astype(dtype), tiles)  # [N, K, S, C]
     values = _gather_columns(config, x[h + k :].astype(dtype), tiles)  # [N, K, S, C]
-    p = softmax_over_keys(batched_dot(keys, q, (3, 2)), tiles.bias).astype(dtype)  # [N, K, S, R Q]
+    scores = capped(batched_dot(keys, q, (3, 2)), config.attention_cap)
+    p = softmax_over_keys(scores, tiles.bias).astype(dtype)  # [N, K, S, R Q]
     o = batched_dot(_gather_features(config, x[h + k :].astype(dtype), tiles), p, (3, 2))  # [N, K, C, R Q]
     return _by_column(config, o.astype(dtype)).reshape(-1, o.shape[0] * TILE), (q, keys, values, p, tiles)
 
@@ -140,15 +153,23 @@ def _attend_backward(config: TransformerConfig, dtype, saved, do: jax.Array):
     do = _by_tile(config, do.astype(dtype).reshape(config.num_heads, config.head_dim, -1), n)  # [N, K, C, R Q]
     dp = batched_dot(values, do, (3, 2))  # [N, K, S, R Q]
     pf = p.astype(jnp.float32)
-    ds = (pf * (dp - (pf * dp).sum(axis=2, keepdims=True))).astype(dtype)
-    dq = _by_column(config, batched_dot(_turn(keys), ds, (3, 2))) * config.head_dim**-0.5  # [H, C, N Q]
+    ds = pf * (dp - (pf * dp).sum(axis=2, keepdims=True))
+    if config.attention_cap:  # The slope of the cap; the scores are computed again rather than kept.
+        ds *= 1 - jnp.square(jnp.tanh(batched_dot(keys, q, (3, 2)) / config.attention_cap))
+    ds = ds.astype(dtype)
+    dq = _by_column(config, batched_dot(_turn(keys), ds, (3, 2))) * config.scale  # [H, C, N Q]
     dk = _collect(config, batched_dot(q, ds, (3, 3)), tiles)  # [K, C, N Q]
     dv = _collect(config, batched_dot(do, p, (3, 3)), tiles)
-    dqk = rotate(jnp.concatenate([dq, dk]), tiles.cos, -tiles.sin)
+    dqk = rotary.rotate(jnp.concatenate([dq, dk]), tiles.cos, -tiles.sin)
     return jnp.concatenate([dqk, dv]).reshape(-1, n * TILE), None
 
 
 attend.defvjp(_attend_forward, _attend_backward)
+
+
+def capped(x: jax.Array, cap: float) -> jax.Array:
+    """cap * tanh(x / cap) (Gemma 2, Riviere et al., 2024, arXiv:2408.00118, section 2); x where cap is 0."""
+    return cap * jnp.tanh(x / cap) if cap else x
 
 
 def softmax_over_keys(scores: jax.Array, bias: jax.Array) -> jax.Array:

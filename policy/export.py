@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from policy.layout import HUGGING_FACE, Layout, layout
+from policy.families import family_of, write_config
+from policy.layout import HUGGING_FACE, Layout, Stored, layout, stored
 from policy.safetensors_files import write
 from policy.streaming import joined
 from policy.tokenizer import PretrainedTokenizer, as_pretrained
@@ -48,17 +49,22 @@ def export(
     if shard_size < 1:
         raise ValueError(f"A file of weights must have room for one byte at least, got shard_size {shard_size}.")
     tokenizer = as_pretrained(model.tokenizer)
-    places = _places(params, layout(model.config, HUGGING_FACE))
+    described = _described(model.config, tokenizer, dtype)
+    sources = _sources(params, layout(model.config, HUGGING_FACE | dict(family_of(model.config).names)))
 
     def read(name: str) -> np.ndarray:
-        module, parameter, rows, _ = places[name]
-        return np.asarray(params[module][parameter][rows])  # JAX would keep the copy of an array that is not sliced.
+        parts: list[np.ndarray] = []
+        for module, parameter, rows, place in sources[name]:
+            values = np.asarray(params[module][parameter][rows])  # JAX would keep the copy of one that is not sliced.
+            values = values[0] if values.ndim == 3 else values
+            parts.append(values.T if place.transposed else values)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}-"))
     try:
-        write(temporary, {name: shape for name, (*_, shape) in places.items()}, read, _STORED[dtype], shard_size)
-        for name, content in _described(model.config, tokenizer, dtype).items():
+        write(temporary, {name: parts[0][3].shape for name, parts in sources.items()}, read, _STORED[dtype], shard_size)
+        for name, content in described.items():
             (temporary / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (temporary / "tokenizer.json").write_text(tokenizer.definition, encoding="utf-8")
         temporary.chmod((temporary / "config.json").stat().st_mode | 0o111)  # Made private; others may read the rest.
@@ -68,18 +74,19 @@ def export(
     return directory
 
 
-def _places(params: Params, tree: Layout) -> dict[str, tuple[str, str, slice, tuple[int, ...]]]:
-    """Hugging Face name -> where that tensor is: module, parameter, rows of it; and its shape."""
-    places: dict[str, tuple[str, str, slice, tuple[int, ...]]] = {}
+def _sources(params: Params, tree: Layout) -> dict[str, list[tuple[str, str, slice, Stored]]]:
+    """Hugging Face name -> its parts, in order: module, parameter, rows of it, and where in the tensor they go."""
+    sources: dict[str, list[tuple[str, str, slice, Stored]]] = {}
     for (module, parameter), parts in tree.items():
         found, expected = np.shape(params[module][parameter]), joined(parts)
         if found != expected:
             raise ValueError(f"Parameter {module}/{parameter} is {list(found)}, expected {list(expected)}.")
         begin = 0
-        for name, shape in parts:
-            places[name] = (module, parameter, slice(begin, begin + shape[0]), shape)
+        for part, shape in parts:
+            place = stored(part, shape)
+            sources.setdefault(place.tensor, []).append((module, parameter, slice(begin, begin + shape[0]), place))
             begin += shape[0]
-    return places
+    return sources
 
 
 def _described(config: TransformerConfig, tokenizer: PretrainedTokenizer, dtype: str) -> dict[str, dict[str, Any]]:
@@ -91,22 +98,7 @@ def _described(config: TransformerConfig, tokenizer: PretrainedTokenizer, dtype:
         "pad_token_id": tokenizer.pad,
     }
     described = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.width,
-        "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads,
-        "num_key_value_heads": config.num_kv_heads,
-        "head_dim": config.head_dim,
-        "intermediate_size": config.mlp_width,
-        "max_position_embeddings": config.context,
-        "rope_theta": config.rope_theta,
-        "rms_norm_eps": config.norm_epsilon,
-        "tie_word_embeddings": config.tied_embedding,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
+        **write_config(config),
         "torch_dtype": dtype,
         **tokens,
     }

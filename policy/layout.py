@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,8 +14,12 @@ from policy.types import TransformerConfig
 
 Shape = tuple[int, ...]
 Layout = Mapping[tuple[str, str], tuple[tuple[str, Shape], ...]]  # (module, parameter) -> its parts' names and shapes.
+Read = Callable[[str, slice], np.ndarray]  # (name, rows) -> float32 rows of the first axis.
 
-# The names of the parts in a file; {i} is the layer. Parts of one parameter are joined along the first axis.
+# The names of the parts in a file; {i} is the layer, {e} the expert. Parts of one parameter are joined along the first
+# axis. A name that ends with TRANSPOSED is that of a tensor [in, out]; one that ends with "[1/2]" is the second of two
+# equal blocks of rows of a tensor.
+TRANSPOSED = "^T"
 HUGGING_FACE = {
     "embedding": "model.embed_tokens.weight",
     "attention_norm": "model.layers.{i}.input_layernorm.weight",
@@ -44,30 +50,99 @@ GGUF = {
 }
 
 
-def layout(config: TransformerConfig, names: Mapping[str, str]) -> Layout:
-    """The parameter tree of `config`, each parameter with the tensors that it is read from."""
-    V, D, F = config.vocab_size, config.width, config.mlp_width
-    queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    tree: dict[tuple[str, str], tuple[tuple[str, Shape], ...]] = {
-        ("embedding", "w"): ((names["embedding"], (V, D)),),
-    }
-    for i in range(config.num_layers):
-        parts: dict[tuple[str, str], dict[str, Shape]] = {
-            ("attention_norm", "scale"): {"attention_norm": (D,)},
-            ("qkv", "w"): {"q": (queries, D), "k": (keys, D), "v": (keys, D)},
-            ("out", "w"): {"out": (D, queries)},
-            ("mlp_norm", "scale"): {"mlp_norm": (D,)},
-            ("gate", "w"): {"gate": (F, D)},
-            ("up", "w"): {"up": (F, D)},
-            ("down", "w"): {"down": (D, F)},
-        }
-        for (module, parameter), sources in parts.items():
-            named = tuple((names[part].format(i=i), shape) for part, shape in sources.items())
-            tree[f"layer_{i}/{module}", parameter] = named
-    tree["final_norm", "scale"] = ((names["final_norm"], (D,)),)
-    if not config.tied_embedding:
-        tree["head", "w"] = ((names["head"], (V, D)),)
+def layout(config: TransformerConfig, names: Mapping[str, str] | None = None) -> Layout:
+    """The parameter tree of `config`, each parameter with the parts that it is read from; nameless without `names`.
+
+    The part of a stack of experts is [1, out, in]; its tensor has no first axis.
+    """
+    c = config
+    V, D, F, E = c.vocab_size, c.width, c.mlp_width, c.num_experts
+    queries, keys = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
+    tree: dict[tuple[str, str], tuple[tuple[str, Shape], ...]] = {}
+
+    def called(part: str, i: int | None, e: int | None = None) -> str:
+        return part if names is None else names[part].format(i=i, e=e)
+
+    def put(module: str, parameter: str, parts: Mapping[str, Shape], i: int | None = None) -> None:
+        place = (module if i is None else f"layer_{i}/{module}", parameter)
+        tree[place] = tuple((called(part, i), shape) for part, shape in parts.items())
+
+    def norm(name: str, i: int | None = None) -> None:
+        put(name, "scale", {name: (D,)}, i)
+        if c.layer_norm:
+            put(name, "offset", {name + "_offset": (D,)}, i)
+
+    def linear(module: str, shape: tuple[int, int], i: int, bias: bool) -> None:
+        put(module, "w", {module: shape}, i)
+        if bias:
+            put(module, "b", {module + "_bias": shape[:1]}, i)
+
+    put("embedding", "w", {"embedding": (V, D)})
+    if c.learned_positions:
+        put("positions", "w", {"positions": (c.context, D)})
+    for i in range(c.num_layers):
+        norm("attention_norm", i)
+        qkv = {"qkv": queries + 2 * keys} if names and "qkv" in names else {"q": queries, "k": keys, "v": keys}
+        put("qkv", "w", {part: (rows, D) for part, rows in qkv.items()}, i)
+        if c.qkv_bias:
+            put("qkv", "b", {part + "_bias": (rows,) for part, rows in qkv.items()}, i)
+        if c.qk_norm:
+            put("query_norm", "scale", {"query_norm": (c.head_dim,)}, i)
+            put("key_norm", "scale", {"key_norm": (c.head_dim,)}, i)
+        linear("out", (D, queries), i, c.out_bias)
+        if c.post_norms:
+            norm("attention_post_norm", i)
+        norm("mlp_norm", i)
+        if c.has_experts(i):
+            put("router", "w", {"router": (E, D)}, i)
+            W = c.expert_width
+            for part, shape in {"gate": (1, W, D), "up": (1, W, D), "down": (1, D, W)}.items():
+                tree[f"layer_{i}/experts", part] = tuple((called("expert_" + part, i, e), shape) for e in range(E))
+        else:
+            if c.gated:
+                linear("gate", (F, D), i, c.mlp_bias)
+            linear("up", (F, D), i, c.mlp_bias)
+            linear("down", (D, F), i, c.mlp_bias)
+        if c.post_norms:
+            norm("mlp_post_norm", i)
+    norm("final_norm")
+    if not c.tied_embedding:
+        put("head", "w", {"head": (V, D)})
     return tree
+
+
+class Stored(NamedTuple):
+    """How a part of a parameter lies in a file."""
+
+    tensor: str
+    shape: Shape  # Of the whole tensor.
+    first: int  # The row of the tensor (transposed, where it is) at which the part begins.
+    transposed: bool
+
+
+def stored(part: str, shape: Shape) -> Stored:
+    """Where the part `part` of a parameter, an array of `shape`, lies."""
+    shape = shape[-2:]  # The tensor of an expert is not stacked.
+    if part.endswith(TRANSPOSED):
+        return Stored(part.removesuffix(TRANSPOSED), shape[::-1], 0, True)
+    if block := re.fullmatch(r"(.+)\[(\d)/(\d)\]", part):
+        return Stored(block[1], (shape[0] * int(block[3]), *shape[1:]), shape[0] * int(block[2]), False)
+    return Stored(part, shape, 0, False)
+
+
+def reader(tree: Layout, read: Read) -> Read:
+    """Reads rows of the parts of `tree`, given a function that reads rows of the tensors of a file."""
+    places = {part: (stored(part, shape), shape) for parts in tree.values() for part, shape in parts}
+
+    def read_part(part: str, rows: slice) -> np.ndarray:
+        place, shape = places[part]
+        if len(shape) == 3:
+            return read(place.tensor, slice(0, shape[1]))[None][rows]
+        if place.transposed:
+            return read(place.tensor, slice(0, place.shape[0]))[:, rows].T
+        return read(place.tensor, slice(place.first + rows.start, place.first + rows.stop))
+
+    return read_part
 
 
 def fit(
@@ -82,10 +157,12 @@ def fit(
     Raises:
       ValueError: some are missing, not expected, or of another shape: one error that lists them all.
     """
-    if config.num_layers > len(found):  # A damaged config must not cost memory.
-        raise ValueError(f"{path}: the config has {config.num_layers} layers, the weights are {len(found)} tensors.")
+    for what, count in (("layers", config.num_layers), ("experts", config.num_experts)):
+        if count > len(found):  # A damaged config must not cost memory.
+            raise ValueError(f"{path}: the config has {count} {what}, the weights are {len(found)} tensors.")
     tree = layout(config, names)
-    needed = {name: shape for parts in tree.values() for name, shape in parts}
+    places = [stored(part, shape) for parts in tree.values() for part, shape in parts]
+    needed = {place.tensor: place.shape for place in places}
     problems = {
         "missing": sorted(needed.keys() - found.keys()),
         "not expected": sorted(found.keys() - needed.keys() - set(ignored)),
@@ -104,29 +181,21 @@ def fit(
     return tree
 
 
-def assemble(tree: Layout, read: Callable[[str], np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """Reads every parameter: float32 arrays, weights [out, in]."""
-    params: dict[str, dict[str, np.ndarray]] = {}
-    for (module, parameter), parts in tree.items():
-        arrays = [read(name) for name, _ in parts]
-        params.setdefault(module, {})[parameter] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return params
-
-
 def random(config: TransformerConfig, seed: int) -> dict[str, dict[str, np.ndarray]]:
     """Random float32 parameters, a pure function of `seed`.
 
     Normal with standard deviation 0.02; the two projections of a layer that add to the residual stream are
     smaller by sqrt(2 L), so that the stream's variance does not grow with depth (Radford et al., 2019, GPT-2,
-    section 2.3). Norms start at one.
+    section 2.3). Norms start at one, biases at zero.
     """
     params: dict[str, dict[str, np.ndarray]] = {}
-    for number, ((module, parameter), parts) in enumerate(layout(config, HUGGING_FACE).items()):
+    for number, ((module, parameter), parts) in enumerate(layout(config).items()):
         shape = (sum(shape[0] for _, shape in parts), *parts[0][1][1:])
-        if parameter == "scale":
-            values = np.ones(shape, np.float32)
+        if parameter in ("scale", "offset", "b"):
+            values = np.full(shape, 1 - config.norm_offset if parameter == "scale" else 0, np.float32)
         else:
-            deviation = 0.02 / math.sqrt(2 * config.num_layers) if module.endswith(("/out", "/down")) else 0.02
+            last = module.endswith(("/out", "/down")) or (module.endswith("/experts") and parameter == "down")
+            deviation = 0.02 / math.sqrt(2 * config.num_layers) if last else 0.02
             generator = np.random.Generator(np.random.Philox(key=[seed, number]))
             values = generator.standard_normal(shape, np.float32) * np.float32(deviation)
         params.setdefault(module, {})[parameter] = values

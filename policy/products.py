@@ -38,10 +38,18 @@ class Matrix(NamedTuple):
 def compute_copies(params: Params, dtype: jnp.dtype) -> dict[str, dict[str, tuple[jax.Array, jax.Array] | None]]:
     """(w, w transposed) in `dtype` of every matrix of the tree, None of every vector. Jit it on its own."""
 
-    def copies(p: Any) -> tuple[jax.Array, jax.Array] | None:
-        return (p.astype(dtype), p.T.astype(dtype)) if p.ndim == 2 else None
+    def copies(module: str, p: Any) -> tuple[jax.Array, jax.Array] | None:
+        return (p.astype(dtype), p.swapaxes(-1, -2).astype(dtype)) if is_matrix(module, p) else None
 
-    return {module: {name: copies(p) for name, p in leaves.items()} for module, leaves in params.items()}
+    return {module: {name: copies(module, p) for name, p in leaves.items()} for module, leaves in params.items()}
+
+
+def is_matrix(module: str, p: Any) -> bool:
+    """Whether products read a parameter in their dtype: a matrix, or a stack of them.
+
+    Not a router, which must choose alike in the engine and the learner, and not the table of positions.
+    """
+    return p.ndim >= 2 and module.rpartition("/")[2] not in ("router", "positions")
 
 
 def with_copies(params: Any, copies: dict) -> dict[str, dict[str, Any]]:

@@ -1,11 +1,12 @@
-"""The policy: a decoder-only transformer of the Llama family, one Haiku function that samples and learns.
+"""The policy: one decoder-only transformer for all families of models, a Haiku function that samples and learns.
 
-RMSNorm (Zhang & Sennrich, 2019, arXiv:1910.07467), rotary positions (Su et al., 2021, arXiv:2104.09864),
-grouped-query attention (Ainslie et al., 2023, arXiv:2305.13245) and SwiGLU (Shazeer, 2020, arXiv:2002.05202).
-Activations are features first, [D, N] with one column a token (`policy.products` says why). The learner, the
-prefill and the decode step differ only in the attention that they hand to `decoder`.
+What families differ in is in `TransformerConfig`. RMSNorm (Zhang & Sennrich, 2019, arXiv:1910.07467), rotary
+positions (Su et al., 2021, arXiv:2104.09864), grouped-query attention (Ainslie et al., 2023, arXiv:2305.13245) and
+SwiGLU (Shazeer, 2020, arXiv:2002.05202). Activations are features first, [D, N] with one column a token
+(`policy.products` says why). The learner, the prefill and the decode step differ only in the attention that they hand
+to `decoder`.
 
-Letters: D width, N columns, V vocabulary, H heads, K key heads, C head_dim, F mlp_width, L layers.
+Letters: D width, N columns, V vocabulary, H heads, K key heads, C head_dim, F mlp_width, L layers, E experts.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ import ml_dtypes
 import numpy as np
 from jax import lax
 
-from policy.attention import HIDDEN, attend, make_tiles, rotary_table, rotate, softmax_over_keys
-from policy.products import Matrix, batched_dot, linear, transposed
+from policy.attention import attend, biases, capped, make_tiles, rotations, softmax_over_keys
+from policy.products import Matrix, batched_dot, is_matrix, linear, transposed
+from policy.rotary import rotate
 from policy.types import Array, Params, TransformerConfig
 
 Cache = tuple[tuple[jax.Array, jax.Array], ...]  # Per layer: K [B, K, C, T] and V [B, K, T, C], float32.
-Attention = Callable[[jax.Array, Any], tuple[jax.Array, Any]]  # (qkv, layer's state) -> (output, new state)
+Attention = Callable[[int, jax.Array, Any], tuple[jax.Array, Any]]  # (layer, qkv, its state) -> (output, new state)
 
 
 class Policy(NamedTuple):
@@ -75,39 +77,64 @@ def parameter_shapes(config: TransformerConfig) -> dict[str, dict[str, tuple[int
 
 
 class Linear(hk.Module):
-    """y = W x, without a bias."""
+    """y = W x, or W x + b."""
 
-    def __init__(self, out: int, name: str):
+    def __init__(self, out: int, name: str, bias: bool = False):
         super().__init__(name)
-        self.out = out
+        self.out, self.bias = out, bias
 
     def __call__(self, x: jax.Array, axis: int = 0) -> jax.Array:  # [in, N], or [N, in] -> [out, N]
         init = hk.initializers.RandomNormal(0.02)
-        return linear(hk.get_parameter("w", (self.out, x.shape[axis]), jnp.float32, init), x, axis)
+        y = linear(hk.get_parameter("w", (self.out, x.shape[axis]), jnp.float32, init), x, axis)
+        return y + hk.get_parameter("b", (self.out,), jnp.float32, jnp.zeros)[:, None] if self.bias else y
 
 
-class RMSNorm(hk.Module):
-    """x / rms(x) * scale, over the features."""
+class Norm(hk.Module):
+    """x / rms(x) * scale, over the features; or LayerNorm, (x - mean(x)) / deviation(x) * scale + offset."""
 
-    def __init__(self, epsilon: float, dtype: jnp.dtype, name: str):
+    def __init__(self, config: TransformerConfig, dtype: jnp.dtype, name: str):
         super().__init__(name)
-        self.epsilon, self.dtype = epsilon, dtype
+        self.config, self.dtype = config, dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:  # float32 [D, N] -> dtype [D, N]
-        scale = hk.get_parameter("scale", (x.shape[0],), jnp.float32, jnp.ones)
-        return rms_norm(x, scale, self.epsilon, self.dtype)
+        c = self.config
+        start = hk.initializers.Constant(1 - c.norm_offset)
+        scale = hk.get_parameter("scale", (x.shape[0],), jnp.float32, start)
+        if c.norm_offset:
+            scale = scale + c.norm_offset
+        if not c.layer_norm:
+            return rms_norm(x, scale, c.norm_epsilon, self.dtype)
+        offset = hk.get_parameter("offset", (x.shape[0],), jnp.float32, jnp.zeros)
+        x = x - x.mean(axis=0)
+        return (x * lax.rsqrt(jnp.mean(x * x, axis=0) + c.norm_epsilon) * scale[:, None] + offset[:, None]).astype(
+            self.dtype
+        )
 
 
-class Table(hk.Module):
-    """One row a token: the embedding; the head, too, where the two are tied."""
+class HeadNorm(hk.Module):
+    """RMSNorm of each head."""
 
-    def __init__(self, config: TransformerConfig, name: str = "embedding"):
+    def __init__(self, config: TransformerConfig, name: str):
         super().__init__(name)
         self.config = config
 
-    def __call__(self) -> jax.Array | Matrix:  # [V, D]
+    def __call__(self, x: jax.Array) -> jax.Array:  # float32 [heads, C, N]
         c = self.config
-        return hk.get_parameter("w", (c.vocab_size, c.width), jnp.float32, hk.initializers.RandomNormal(0.02))
+        start = hk.initializers.Constant(1 - c.norm_offset)
+        scale = hk.get_parameter("scale", (c.head_dim,), jnp.float32, start) + c.norm_offset
+        r = lax.rsqrt(jnp.mean(x * x, axis=1, keepdims=True) + c.norm_epsilon)
+        return x * r * scale[:, None]
+
+
+class Table(hk.Module):
+    """One row a token: the embedding; the head, too, where the two are tied. Or one row a position."""
+
+    def __init__(self, config: TransformerConfig, name: str = "embedding", rows: int | None = None):
+        super().__init__(name)
+        self.shape = (rows or config.vocab_size, config.width)
+
+    def __call__(self) -> jax.Array | Matrix:  # [V, D]
+        return hk.get_parameter("w", self.shape, jnp.float32, hk.initializers.RandomNormal(0.02))
 
 
 def decoder(
@@ -124,7 +151,7 @@ def decoder(
 
     Args:
       x: float32 [D, N], the embedded tokens.
-      attention: (qkv float32 [(H + 2K) C, N], states[i]) -> output [H C, N] (with axis=1: [N, H C]), new state.
+      attention: (i, qkv float32 [(H + 2K) C, N], states[i]) -> output [H C, N] (with axis=1: [N, H C]), new state.
       joined: the gate and the up projection are one product, as in the tree of `engine_params`: faster with few
         columns, slower with many and with gradients.
 
@@ -132,21 +159,51 @@ def decoder(
       The normalized output in `dtype`, [D, N], and the new states.
     """
     c, new = config, []
-    norm = functools.partial(RMSNorm, c.norm_epsilon, dtype)
+    norm = functools.partial(Norm, c, dtype)
+    stream_norm = functools.partial(Norm, c, jnp.float32)  # Of what is added to the stream.
     for i in range(c.num_layers):
         with hk.experimental.name_scope(f"layer_{i}"):
-            qkv = Linear((c.num_heads + 2 * c.num_kv_heads) * c.head_dim, "qkv")(norm("attention_norm")(x))
-            out, state = attention(qkv, states[i])
+            qkv = Linear((c.num_heads + 2 * c.num_kv_heads) * c.head_dim, "qkv", c.qkv_bias)(norm("attention_norm")(x))
+            if c.qk_norm:
+                heads = qkv.reshape(-1, c.head_dim, qkv.shape[1])
+                q, k, v = jnp.split(heads, [c.num_heads, c.num_heads + c.num_kv_heads])
+                heads = jnp.concatenate([HeadNorm(c, "query_norm")(q), HeadNorm(c, "key_norm")(k), v])
+                qkv = heads.reshape(qkv.shape)
+            out, state = attention(i, qkv, states[i])
             new.append(state)
-            x = x + Linear(c.width, "out")(out, axis)
+            out = Linear(c.width, "out", c.out_bias)(out, axis)
+            x = x + (stream_norm("attention_post_norm")(out) if c.post_norms else out)
             h = norm("mlp_norm")(x)
-            if joined:
-                gate, up = jnp.split(Linear(2 * c.mlp_width, "gate_up")(h), 2)
-                a = (jax.nn.silu(gate) * up).astype(dtype)
-            else:
-                a = swiglu(Linear(c.mlp_width, "gate")(h).astype(dtype), Linear(c.mlp_width, "up")(h).astype(dtype))
-            x = x + Linear(c.width, "down")(a)
-    return norm("final_norm")(x), tuple(new)
+            out = mlp(c, dtype, h, joined)
+            x = x + (stream_norm("mlp_post_norm")(out) if c.post_norms else out)
+    x = norm("final_norm")(x)
+    return (x if c.output_multiplier == 1 else (x * c.output_multiplier).astype(dtype)), tuple(new)
+
+
+def mlp(config: TransformerConfig, dtype: jnp.dtype, h: jax.Array, joined: bool) -> jax.Array:
+    """The MLP of a layer without experts, dtype [D, N] -> float32 [D, N]."""
+    c = config
+    activation = ACTIVATIONS[c.activation]
+    if not c.gated:
+        a = activation(Linear(c.mlp_width, "up", c.mlp_bias)(h)).astype(dtype)
+    elif joined:
+        gate, up = jnp.split(Linear(2 * c.mlp_width, "gate_up", c.mlp_bias)(h), 2)
+        a = (activation(gate) * up).astype(dtype)
+    else:
+        gate, up = Linear(c.mlp_width, "gate", c.mlp_bias)(h), Linear(c.mlp_width, "up", c.mlp_bias)(h)
+        gate, up = gate.astype(dtype), up.astype(dtype)
+        if c.activation == "silu":
+            a = swiglu(gate, up)
+        else:
+            a = (activation(gate.astype(jnp.float32)) * up.astype(jnp.float32)).astype(dtype)
+    return Linear(c.width, "down", c.mlp_bias)(a)
+
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "silu": jax.nn.silu,
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
+}
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -214,17 +271,30 @@ embed.defvjp(_embed_forward, _embed_backward)
 
 def _hidden(config, dtype, tokens, segment, prefix, position, keys):
     tiles = make_tiles(config, segment, prefix, position, keys)
-    table = Table(config)()
-    x = embed(table.master if isinstance(table, Matrix) else table, tokens.reshape(-1))
+    x = embed(_master(Table(config)()), tokens.reshape(-1))
+    x = _entered(config, x, position.reshape(-1))
 
-    def attention(qkv: jax.Array, _: None) -> tuple[jax.Array, None]:
-        return attend(config, dtype, qkv, tiles), None
+    def attention(i: int, qkv: jax.Array, _: None) -> tuple[jax.Array, None]:
+        return attend(config, dtype, qkv, tiles[i]), None
 
     return decoder(config, dtype, x, attention, [None] * config.num_layers)[0]
 
 
+def _master(table: jax.Array | Matrix) -> jax.Array:
+    return table.master if isinstance(table, Matrix) else table
+
+
+def _entered(config, x, position):
+    """The embedded tokens [D, N] as they enter the stream."""
+    if config.embedding_multiplier != 1:
+        x = x * config.embedding_multiplier
+    if config.learned_positions:
+        x = x + embed(_master(Table(config, "positions", config.context)()), position)
+    return x
+
+
 def _head(config, dtype, hidden):
-    return _logits(Table(config, head_table(config))(), hidden)
+    return _logits(config, Table(config, head_table(config))(), hidden)
 
 
 def head_table(config: TransformerConfig) -> str:
@@ -232,9 +302,9 @@ def head_table(config: TransformerConfig) -> str:
     return "embedding" if config.tied_embedding else "head"
 
 
-def _logits(table: jax.Array | Matrix, hidden: jax.Array) -> jax.Array:
+def _logits(config, table: jax.Array | Matrix, hidden: jax.Array) -> jax.Array:
     # The barrier keeps a transpose that follows out of the product (policy.products).
-    return lax.optimization_barrier(linear(table, hidden))
+    return lax.optimization_barrier(capped(linear(table, hidden), config.logit_cap))
 
 
 def engine_params(params: Params, dtype: jnp.dtype) -> dict[str, dict[str, jax.Array]]:
@@ -242,10 +312,11 @@ def engine_params(params: Params, dtype: jnp.dtype) -> dict[str, dict[str, jax.A
     tree = {}
     for module, leaves in params.items():
         if module.endswith("/gate"):
-            up = params[module.removesuffix("gate") + "up"]["w"]
-            tree[module + "_up"] = {"w": jnp.concatenate([leaves["w"], up]).astype(dtype)}
-        elif not module.endswith("/up"):
-            tree[module] = {name: p.astype(dtype) if p.ndim == 2 else p for name, p in leaves.items()}
+            other = params[module.removesuffix("gate") + "up"]
+            module, leaves = module + "_up", {name: jnp.concatenate([p, other[name]]) for name, p in leaves.items()}
+        elif module.endswith("/up") and module.removesuffix("up") + "gate" in params:
+            continue
+        tree[module] = {name: p.astype(dtype) if is_matrix(module, p) else p for name, p in leaves.items()}
     return tree
 
 
@@ -293,50 +364,53 @@ def _embedded(rows: jax.Array, tokens: jax.Array) -> jax.Array:
 def _prefill(config, dtype, tokens):
     c = config
     n, p = tokens.shape
-    cos, sin = rotary_table(c, jnp.tile(jnp.arange(p), n))
-    bias = jnp.where(jnp.arange(p)[:, None] <= jnp.arange(p), 0.0, HIDDEN)  # [P keys, P queries]
-    bias = jnp.broadcast_to(bias, (n, p, p))
+    position = jnp.tile(jnp.arange(p), n)
+    turns = rotations(c, position, p)
+    distance = jnp.arange(p) - jnp.arange(p)[:, None]  # [P keys, P queries]
+    bias = [jnp.broadcast_to(x, (n, p, p)) for x in biases(c, distance >= 0, distance)]
 
-    def attention(qkv: jax.Array, _: None):
+    def attention(i: int, qkv: jax.Array, _: None):
         x = qkv.reshape(-1, c.head_dim, n * p)  # [H + 2K, C, N P]
-        turned = rotate(x[: c.num_heads + c.num_kv_heads], cos, sin)
-        q = (turned[: c.num_heads] * c.head_dim**-0.5).astype(dtype)
+        turned = rotate(x[: c.num_heads + c.num_kv_heads], *turns[i])
+        q = (turned[: c.num_heads] * c.scale).astype(dtype)
         q = q.reshape(c.num_kv_heads, -1, c.head_dim, n, p).transpose(3, 0, 2, 1, 4)  # [N, K, C, R, P]
         q = q.reshape(n, c.num_kv_heads, c.head_dim, -1)
         k = turned[c.num_heads :].reshape(c.num_kv_heads, c.head_dim, n, p).transpose(2, 0, 1, 3)  # [N, K, C, P]
         v = x[c.num_heads + c.num_kv_heads :].reshape(c.num_kv_heads, c.head_dim, n, p).transpose(2, 0, 1, 3)
-        a = softmax_over_keys(batched_dot(k.swapaxes(2, 3).astype(dtype), q, (3, 2)), bias).astype(dtype)
+        scores = capped(batched_dot(k.swapaxes(2, 3).astype(dtype), q, (3, 2)), c.attention_cap)
+        a = softmax_over_keys(scores, bias[i]).astype(dtype)
         o = batched_dot(v.astype(dtype), a, (3, 2)).astype(dtype)  # [N, K, C, R P]
         o = o.reshape(n, c.num_kv_heads, c.head_dim, -1, p).transpose(1, 3, 2, 0, 4).reshape(-1, n * p)
         return o, (k, v.swapaxes(2, 3))
 
-    return decoder(
-        c, dtype, _embedded(_rows(c, dtype), tokens.reshape(-1)), attention, [None] * c.num_layers, joined=True
-    )
+    x = _entered(c, _embedded(_rows(c, dtype), tokens.reshape(-1)), position)
+    return decoder(c, dtype, x, attention, [None] * c.num_layers, joined=True)
 
 
 def _decode(config, dtype, tokens, position, cache):
     c = config
     b, t = tokens.shape[0], cache[0][0].shape[3]
-    cos, sin = rotary_table(c, position)
-    bias = jnp.where(jnp.arange(t) <= position[:, None], 0.0, HIDDEN)[:, None, None]  # [B, 1, 1, T]
+    turns = rotations(c, position, t)
+    distance = position[:, None] - jnp.arange(t)  # [B, T]
+    bias = [x[:, None, None] for x in biases(c, distance >= 0, distance)]  # [B, 1, 1, T]
 
-    def attention(qkv: jax.Array, kv: tuple[jax.Array, jax.Array]):
+    def attention(i: int, qkv: jax.Array, kv: tuple[jax.Array, jax.Array]):
         x = qkv.reshape(-1, c.head_dim, b)  # [H + 2K, C, B]
-        turned = rotate(x[: c.num_heads + c.num_kv_heads], cos, sin)
-        q = turned[: c.num_heads].transpose(2, 0, 1).reshape(b, c.num_kv_heads, -1, c.head_dim) * c.head_dim**-0.5
+        turned = rotate(x[: c.num_heads + c.num_kv_heads], *turns[i])
+        q = turned[: c.num_heads].transpose(2, 0, 1).reshape(b, c.num_kv_heads, -1, c.head_dim) * c.scale
         new = jnp.concatenate([turned[c.num_heads :], x[c.num_heads + c.num_kv_heads :]]).transpose(2, 0, 1)
         k = _write(kv[0], new[:, : c.num_kv_heads, :, None], position, 3)  # [B, K, C, T]
         v = _write(kv[1], new[:, c.num_kv_heads :, None, :], position, 2)  # [B, K, T, C]
-        s = batched_dot(q, k, (3, 2)) + bias  # [B, K, R, T]
+        s = capped(batched_dot(q, k, (3, 2)), c.attention_cap) + bias[i]  # [B, K, R, T]
         e = jnp.exp(s - s.max(axis=-1, keepdims=True))
         o = batched_dot(e, v, (3, 2)) / e.sum(axis=-1, keepdims=True)  # [B, K, R, C]
         return o.reshape(b, -1), (k, v)
 
     rows = _rows(c, dtype)
-    x, cache = decoder(c, dtype, _embedded(rows, tokens), attention, cache, axis=1, joined=True)
+    x = _entered(c, _embedded(rows, tokens), position)
+    x, cache = decoder(c, dtype, x, attention, cache, axis=1, joined=True)
     shared = c.tied_embedding and dtype != jnp.bfloat16  # Haiku would number a second table of the same name.
-    return _logits(rows if shared else Table(c, head_table(c))(), x), cache
+    return _logits(c, rows if shared else Table(c, head_table(c))(), x), cache
 
 
 def _write(cache: jax.Array, new: jax.Array, position: jax.Array, axis: int) -> jax.Array:
