@@ -90,8 +90,10 @@ def _open_standard_streams() -> None:
 def _provide_dev_stdin() -> None:
     """There is no /proc here for /dev/stdin to lead to."""
 
+    original = builtins.open
+
     def opened(file, *arguments, **keywords):
-        return open(0 if file == "/dev/stdin" else file, *arguments, **keywords)
+        return original(0 if file == "/dev/stdin" else file, *arguments, **keywords)
 
     builtins.open = opened
 

@@ -149,4 +149,3 @@ def describe() -> str:
     above = LEVELS[: LEVELS.index(best)]
     lacking = "".join(f"; not {level}: {why_not(level)}" for level in above)
     return f"{best} ({', '.join(sorted(FEATURES[best])) or 'no files at all'}){lacking}"
-

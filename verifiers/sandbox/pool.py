@@ -37,7 +37,7 @@ class Process:
         except SlotFailed as error:
             self._release(broken=True)
             return Execution("error", level=self._running.slot.level, reason=f"the sandbox failed: {error}")
-        self._release(broken=execution.status in ("violation", "error"))
+        self._release(broken=execution.status == "error")
         return execution
 
     def kill(self) -> None:

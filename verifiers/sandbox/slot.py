@@ -33,9 +33,9 @@ PRELOAD_MORE = """
     argparse ast asyncio binascii bz2 cmd codecs colorsys concurrent.futures.process concurrent.futures.thread
     configparser copyreg difflib dis email.message encodings.cp1252 encodings.utf_16 fileinput fnmatch getopt gettext
     glob graphlib gzip hmac html.parser importlib.resources ipaddress keyword linecache logging lzma mimetypes
-    multiprocessing.pool optparse os pathlib pickle pickletools platform plistlib quopri reprlib rlcompleter sched
+    mmap multiprocessing.pool optparse os pathlib pickle pickletools platform plistlib quopri reprlib rlcompleter sched
     selectors shelve shlex socket stringprep symtable sysconfig timeit token tokenize trace unittest urllib.parse
-    warnings weakref xml.dom.minidom xml.etree.ElementTree zipfile zoneinfo
+    warnings weakref xml.dom.expatbuilder xml.dom.minidom xml.etree.ElementTree zipfile zoneinfo
 """
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",

@@ -295,9 +295,11 @@ class Server:
 
     def _offer_to_the_oom_killer(self) -> None:
         """Rather than the server, which may be the largest among many small ones."""
+        kernel.prctl(kernel.SET_DUMPABLE, 1)  # Else its own file belongs to root.
         file = os.open("self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.proc)
         os.write(file, b"1000")
         os.close(file)
+        kernel.prctl(kernel.SET_DUMPABLE, 0)
 
 
 def _used_up(usage: Usage, limits: dict, wall: float) -> str:

@@ -1,0 +1,125 @@
+"""The sandbox holds: one suite of hostile and of honest programs at every safe level, and in a default container."""
+
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
+import pytest
+import sandbox_honest
+import sandbox_hostile
+
+from verifiers import sandbox
+from verifiers.sandbox import levels
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module", params=levels.LEVELS)
+def pool(request):
+    reason = levels.why_not(request.param)
+    if reason:
+        pytest.skip(f"no level {request.param} here: {reason}")
+    os.environ["SECRET_TOKEN"] = "DATABASE"
+    with sandbox.Pool(workers=1, level=request.param) as pool:
+        yield pool
+    del os.environ["SECRET_TOKEN"]
+
+
+def left_running(pool) -> list[str]:
+    """What runs in the slots of a pool besides their servers."""
+
+    def children(pid: str) -> list[str]:
+        return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+    servers = [server for slot in pool._all for server in children(str(slot._process.pid))]
+    return [child for server in servers for child in children(server)]
+
+
+@pytest.mark.parametrize("case", sandbox_hostile.ALL, ids=lambda case: case.name)
+def test_hostile(pool, case):
+    if "libc.syscall(long(" in case.program and platform.machine() != "x86_64":
+        pytest.skip("the numbers of its system calls are those of x86_64")
+    program = case.program.replace("REPOSITORY", repr(str(ROOT)))
+    found = pool.run(program, stdin=case.stdin, limits=case.limits)
+    lacks = case.needs and case.needs not in levels.FEATURES[pool.level]
+    if lacks and case.limits.processes > 1:
+        assert found.status == "error"
+        assert pool.level in found.reason  # Refused beforehand, and nobody is blamed.
+    elif not lacks or found.status == "ok":
+        assert found.status in case.statuses.split(), found
+        if found.status == "ok":
+            wanted = not case.says.startswith("!")
+            assert (case.says.lstrip("!").encode() in found.stdout) is wanted or case.says == "", found
+    assert found.wall_s < 3
+    after = pool.run("print(6 * 7)")
+    assert (after.status, after.stdout) == ("ok", b"42\n")
+    assert not left_running(pool)
+
+
+@pytest.mark.parametrize("case", sandbox_honest.ALL, ids=lambda case: case.name)
+def test_honest(pool, case):
+    if case.needs and case.needs not in levels.FEATURES[pool.level]:
+        pytest.skip(f"the level {pool.level} gives no {case.needs}")
+    found = pool.run(case.program, stdin=case.stdin)
+    assert found.status == "ok", found
+    assert found.stdout.decode().rstrip("\n") == case.prints
+
+
+def test_nothing_passes_from_one_program_to_the_next(pool):
+    writes = "MARK" + "ER"
+    pool.run(f"secret = '{writes}' * 1000\nopen('/tmp/secret', 'w').write(secret)")
+    pool.run(f"import os\nsecret = '{writes}' * 1000\nos.chmod('/tmp', 0)")
+    pool.run("import os\nos.mkdir('/tmp/sub')\nos.rmdir('/tmp/sub')")
+    scan = """
+import ctypes, os
+marker = b"REKRAM"[::-1] * 3
+read, write = os.pipe()
+libc = ctypes.CDLL(None)
+bases = {id(o) & ~0xFFFFF for o in (object(), [], {}, "x" * 30, b"x" * 300, (1, 2), lambda: 0)}
+hits = pages = 0
+for base in bases:
+    for address in range(base - (1 << 20), base + (1 << 20), 4096):
+        if libc.write(write, ctypes.c_void_p(address), 4096) == 4096:
+            pages += 1
+            hits += marker in os.read(read, 4096)
+print(hits - (hits > 0), pages > 50)
+try: print(os.listdir("/tmp"))
+except OSError: print([])
+try: open("/tmp/a", "w").write("x")
+except OSError as error: print(error.errno)
+"""
+    found = pool.run(scan)
+    lines = found.stdout.decode().splitlines()
+    assert lines[0] == "0 True", found  # One page holds the scan's own constant, at most.
+    assert lines[1] == "[]"
+    assert len(lines) == (2 if pool.level == "namespaces" else 3)
+
+
+def test_the_next_program_keeps_its_answer(pool):
+    thief = (
+        "import os, sys, threading\nsys.stdout.write = lambda text: None\n"
+        "threading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True).start()\nos.write(1, b'thief')"
+    )
+    assert pool.run(thief).stdout == b"thief"
+    assert pool.run("print('honest')").stdout == b"honest\n"
+
+
+@pytest.mark.skipif("ASSAY_IN_CONTAINER" in os.environ, reason="this is the container")
+def test_in_a_default_container():
+    """Docker's own capabilities and filter: the level is landlock (or seccomp, on kernels without it)."""
+    level = next((level for level in ("landlock", "seccomp") if not levels.why_not(level)), None)
+    if level is None:
+        pytest.skip("no level that needs no namespaces here")
+    launcher = [sys.executable, str(ROOT / "tests" / "sandbox_container.py"), sys.executable]
+    say = "from verifiers.sandbox import levels; print(levels.choose('auto'))"
+    environment = os.environ | {"ASSAY_IN_CONTAINER": "1", "PYTHONPATH": str(ROOT)}
+    chosen = subprocess.run([*launcher, "-c", say], env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert chosen.stdout.strip() == level, chosen.stderr
+    tests = [*launcher, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", f"[{level}", __file__]
+    done = subprocess.run(tests, env=environment, capture_output=True, text=True, cwd=ROOT)
+    last = done.stdout.strip().splitlines()[-1]
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " passed" in last
+    assert int(last.split(" passed")[0].split()[-1]) > 200, last
