@@ -69,7 +69,7 @@ def test_literal_calls():
         ("assert f(1) == [1]", "def f(x):\n    print('debugging ' * 10)\n    return [x]", True),
         ("assert f(1) == 10**30", "def f(x): return 10**30", True),
         ("assert f([2, 1]) == [1, 2]", "def f(x):\n    x.sort()\n    return x", True),
-        ("assert f(1) == 3", "import dataclasses as d\n@d.dataclass\nclass A:\n    x: int\ndef f(x): return A(3).x", True),
+        ("assert f(1) == 3", "import dataclasses as d\n@d.dataclass\nclass A:\n x: int\ndef f(x): return A(3).x", True),
         ("assert f(1) == 1", "if __name__ == '__main__':\n    raise SystemExit\ndef f(x): return x", True),
         ("assert f(1) == 1", "def f(x): return x\nimport sys\nsys.stdout.close()", True),
         ("assert f(k=3) == 3", "def f(*, k): return k", True),
@@ -287,7 +287,7 @@ ATTACKS = {
     "bad_reference": 'os.write({fd}, frame(b\'["v", ["R", ["R", 1]], []]\') * 99)',
     "decimal_bomb": 'os.write({fd}, frame(b\'["v", ["D", "1E999999999"], []]\') * 99)',
     "fraction_by_zero": 'os.write({fd}, frame(b\'["v", ["F", 0, 0], []]\') * 99)',
-    "hash_bomb": "os.write({fd}, frame(b'[\"v\",[\"s\"' + b''.join(b',%d' % (i * (2**61 - 1)) for i in (1, 2)) + b']]'))",
+    "hash_bomb": "os.write({fd}, frame(b'[\"v\",[\"s\"' + b''.join(b',%d' % (i * (2**61 - 1)) for i in (1, 2)) + b']]'))",  # noqa: E501
     "not_ascii": 'os.write({fd}, frame(\'["v", "\u00e9"]\'.encode()))',
     "huge_number": "os.write({fd}, frame(b'[\"v\", ' + b'9' * 5000 + b', []]'))",
     "nan_and_infinity": "os.write({fd}, frame(b'[\"v\", NaN, []]') * 9)",
