@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import pathlib
 import re
+from collections.abc import Callable
+
+import jax
 
 from policy import from_gguf, huggingface, layout
 from policy.download import from_hub
+from policy.lora import check_fit, merge, read_adapter
+from policy.streaming import Shardings
 from policy.tokenizer import Tokenizer
-from policy.types import Model, TransformerConfig
+from policy.types import Model, Params, TransformerConfig
 
 
-def pretrained(path: str | os.PathLike[str]) -> Model:
+def pretrained(path: str | os.PathLike[str], *, adapter: str | os.PathLike[str] | None = None) -> Model:
     """A model from a GGUF file, a Hugging Face directory, or the Hugging Face hub.
 
     Reads config, tokenizer and headers, and checks that the tensors are those of the config. The weights are
@@ -22,12 +28,36 @@ def pretrained(path: str | os.PathLike[str]) -> Model:
     Args:
       path: a `.gguf` file, or a directory with config.json, model.safetensors (or its shards) and tokenizer.json,
         or, where there is no such file, the name of a model of the hub ("organization/model", and "@revision").
+      adapter: a directory with a LoRA adapter in PEFT's layout, which is merged into the weights.
 
     Raises:
       FileNotFoundError: there is nothing at `path`, and the hub has no model of that name.
       OSError: the hub cannot be reached.
       ValueError: it is damaged, or the model uses what is not supported.
     """
+    model = _open(path)
+    if adapter is None:
+        return model
+    factors = read_adapter(adapter)
+    check_fit(factors, model.config)
+    return dataclasses.replace(
+        model,
+        name=f"{model.name} + {pathlib.Path(adapter).name}",
+        load=functools.partial(_merged, model.load, model.config, pathlib.Path(adapter).expanduser().absolute()),
+    )
+
+
+def _merged(
+    load: Callable[..., Params],
+    config: TransformerConfig,
+    adapter: pathlib.Path,
+    seed: int,
+    shardings: Shardings | None = None,
+) -> Params:
+    return merge(load(seed, shardings), read_adapter(adapter), config)
+
+
+def _open(path: str | os.PathLike[str]) -> Model:
     found = pathlib.Path(path).expanduser().absolute()  # Not resolved: the hub's cache links to nameless files.
     if found.is_dir():
         return huggingface.open_model(found)
@@ -44,4 +74,9 @@ def pretrained(path: str | os.PathLike[str]) -> Model:
 
 def from_scratch(config: TransformerConfig, tokenizer: Tokenizer) -> Model:
     """A model with random weights, which are a pure function of the seed that `Model.load` is given."""
-    return Model("from scratch", config, tokenizer, functools.partial(layout.random, config))
+    return Model("from scratch", config, tokenizer, functools.partial(_random, config))
+
+
+def _random(config: TransformerConfig, seed: int, shardings: Shardings | None = None) -> Params:
+    params = layout.random(config, seed)
+    return params if shardings is None else jax.device_put(params, shardings)

@@ -4,7 +4,7 @@
     fsdp    rows of a batch too; a parameter is cut along it where it rests, and whole where it is used
             (Zhao et al., 2023, arXiv:2304.11277).
     tensor  features, heads and vocabulary; activations are cut too (Shoeybi et al., 2019, arXiv:1909.08053).
-    expert  the experts of a mixture (Lepikhin et al., 2020, arXiv:2006.16668).
+    expert  rows of a batch, and the experts of a mixture (Lepikhin et al., 2020, arXiv:2006.16668).
 
 The model says nothing of devices. `shardings` places its tree, `gathered` says in a jitted function that a
 parameter is used whole along `fsdp`, and XLA does the rest. A weight is [out, in]; a stack of experts is [E, out, in].
@@ -21,23 +21,52 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from policy.types import Params
+from policy.types import Params, TransformerConfig
 
 AXES = ("data", "fsdp", "tensor", "expert")
-BATCH = PartitionSpec(("data", "fsdp"))  # Of arrays [B, ..]: rows are spread over both.
+BATCH = PartitionSpec(("data", "fsdp", "expert"))  # Of arrays [B, ..]: rows are spread over all three.
 
 Shape = tuple[int, ...]
 Table = Sequence[tuple[str, PartitionSpec]]  # Patterns of "module/parameter", matched whole.
 
 _P = PartitionSpec
-# Of the policy's own tree. A product's first matrix gives its output features to `tensor`, its second takes its
-# input features from there, so that each pair needs one sum over the axis.
-TABLE: Table = (
-    (r"(embedding|head)/w", _P("tensor", "fsdp")),
-    (r"layer_\d+/(qkv|gate|up)/w", _P("tensor", "fsdp")),
-    (r"layer_\d+/(out|down)/w", _P("fsdp", "tensor")),
-    (r"(layer_\d+/(attention|mlp)|final)_norm/scale", _P()),
+# The rules that xAI published with Grok-1 (github.com/xai-org/grok-1, model.py), for weights [out, in] and our axes:
+# its "data" is `fsdp` here, its "model" is `tensor`.
+GROK_1: Table = (
+    (r"embedding/w", _P(None, ("fsdp", "tensor"))),
+    (r"layer_\d+/qkv/w", _P("tensor", "fsdp")),
+    (r"layer_\d+/out/w", _P("fsdp", "tensor")),
+    (r"layer_\d+/router/w", _P(None, "fsdp")),
+    (r"layer_\d+/experts/(gate|up)", _P(None, "tensor", "fsdp")),
+    (r"layer_\d+/experts/down", _P(None, "fsdp", "tensor")),
+    (r".*norm/scale", _P()),
 )
+
+
+def table(config: TransformerConfig) -> Table:
+    """The rules for the parameters that a model of this shape has.
+
+    A product's first matrix gives its output features to `tensor`, its second takes its input features from there, so
+    that each pair needs one sum over the axis.
+    """
+    c = config
+    rules = [
+        (r"(embedding|head)/w", _P("tensor", "fsdp")),
+        (r"layer_\d+/(qkv|gate|up)/w", _P("tensor", "fsdp")),
+        (r"layer_\d+/(out|down)/w", _P("fsdp", "tensor")),
+        (r".*norm/(scale|offset)", _P()),
+    ]
+    if c.learned_positions:
+        rules.append((r"positions/w", _P(None, "fsdp")))
+    if c.qkv_bias or c.mlp_bias:
+        rules.append((r"layer_\d+/(qkv|gate|up)/b", _P("tensor")))
+    if c.out_bias or c.mlp_bias:
+        rules.append((r"layer_\d+/(out|down)/b", _P()))
+    if c.num_experts:
+        rules.append((r"layer_\d+/router/w", _P(None, "fsdp")))
+        rules.append((r"layer_\d+/experts/(gate|up)", _P("expert", "tensor", "fsdp")))
+        rules.append((r"layer_\d+/experts/down", _P("expert", "fsdp", "tensor")))
+    return tuple(rules)
 
 
 def make_mesh(
@@ -69,30 +98,34 @@ def partition(shapes: Mapping[str, Mapping[str, Any]], table: Table) -> dict[str
       ValueError: a parameter without a rule, or with two; a rule that matches nothing: one error that lists them all.
     """
     used: set[str] = set()
-    problems: list[str] = []
+    without, several, short = [], [], []
     specs: dict[str, dict[str, PartitionSpec]] = {}
     for path, shape in _leaves(shapes):
         matching = [(pattern, spec) for pattern, spec in table if re.fullmatch(pattern, path)]
         used |= {pattern for pattern, _ in matching}
-        if len(matching) == 1:
+        if not matching:
+            without.append(path)
+        elif len(matching) > 1:
+            several.append(f"{path} ({', '.join(pattern for pattern, _ in matching)})")
+        else:
             ((_, spec),) = matching
             if len(spec) > len(shape):
-                problems.append(f"{path} of shape {list(shape)} has fewer axes than its rule {tuple(spec)}")
+                short.append(f"{path} of shape {list(shape)} ({tuple(spec)})")
             module, name = path.rsplit("/", 1)
             specs.setdefault(module, {})[name] = spec
-        elif matching:
-            problems.append(f"{path} matches several rules: {', '.join(pattern for pattern, _ in matching)}")
-        else:
-            problems.append(f"{path} matches no rule")
-    problems += [f"the rule {pattern} matches no parameter" for pattern, _ in table if pattern not in used]
-    if problems:
-        raise ValueError(f"The table of shardings does not fit the parameters: {_some(problems)}.")
+    problems = {
+        "parameters that match no rule": without,
+        "parameters that match several": several,
+        "parameters with fewer axes than their rule": short,
+        "rules that match no parameter": [pattern for pattern, _ in table if pattern not in used],
+    }
+    if any(problems.values()):
+        text = "; ".join(f"{problem}: {_some(found)}" for problem, found in problems.items() if found)
+        raise ValueError(f"The table of shardings does not fit the model. There are {text}.")
     return specs
 
 
-def shardings(
-    mesh: Mesh, shapes: Mapping[str, Mapping[str, Any]], table: Table = TABLE
-) -> dict[str, dict[str, NamedSharding]]:
+def shardings(mesh: Mesh, shapes: Mapping[str, Mapping[str, Any]], table: Table) -> dict[str, dict[str, NamedSharding]]:
     """The sharding of every parameter of a tree: for `jax.device_put`, `in_shardings` and `out_shardings`.
 
     Raises:
@@ -105,7 +138,7 @@ def shardings(
     }
 
 
-def gathered(params: Params, mesh: Mesh, table: Table = TABLE) -> dict[str, dict[str, Any]]:
+def gathered(params: Params, mesh: Mesh, table: Table) -> dict[str, dict[str, Any]]:
     """The tree as products read it, in a jitted function: whole along `fsdp`, cut along the other axes as it rests.
 
     Without this, XLA may cut the activations along their features instead of gathering a layer's weights. The
@@ -121,7 +154,7 @@ def gathered(params: Params, mesh: Mesh, table: Table = TABLE) -> dict[str, dict
 
 
 def bytes_per_device(
-    sizes: Mapping[str, int], shapes: Mapping[str, Mapping[str, Any]], table: Table = TABLE, itemsize: int = 4
+    sizes: Mapping[str, int], shapes: Mapping[str, Mapping[str, Any]], table: Table, itemsize: int = 4
 ) -> int:
     """What one device holds of a tree, on a mesh with `sizes` (axis -> number of devices; left out is 1)."""
     specs = partition(shapes, table)
@@ -129,9 +162,7 @@ def bytes_per_device(
     return sum(math.prod(shape) // _parts(sizes, spec) * itemsize for _, shape, spec in _with(shapes, specs))
 
 
-def describe(
-    sizes: Mapping[str, int], shapes: Mapping[str, Mapping[str, Any]], table: Table = TABLE
-) -> list[tuple[str, str]]:
+def describe(sizes: Mapping[str, int], shapes: Mapping[str, Mapping[str, Any]], table: Table) -> list[tuple[str, str]]:
     """The table with what each rule places on a device in float32, as (pattern, description); the last is the sum."""
     specs = partition(shapes, table)
     _check_even(sizes, shapes, specs)
@@ -211,6 +242,5 @@ def _size(count: int) -> str:
     return f"{count / 1024**power:.1f} {('B', 'KiB', 'MiB', 'GiB')[power]}" if power else f"{count} B"
 
 
-def _some(problems: Sequence[str], most: int = 6) -> str:
-    more = f"; and {len(problems) - most} more" if len(problems) > most else ""
-    return "; ".join(problems[:most]) + more
+def _some(names: Sequence[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -33,11 +33,10 @@ def stream(tree: Layout, read: Read, shardings: Shardings | None = None) -> Para
     """
     params: dict[str, dict[str, Any]] = {}
     for (module, name), parts in tree.items():
-        shape = joined(parts)
         if shardings is None:
-            values = fill(parts, read, tuple((0, n) for n in shape))
+            values = fill(parts, read, tuple((0, n) for n in joined(parts)))
         else:
-            values = _placed(parts, read, shape, shardings[module][name])
+            values = place(parts, read, shardings[module][name])
         params.setdefault(module, {})[name] = values
     return params
 
@@ -61,7 +60,9 @@ def fill(parts: Sequence[tuple[str, Shape]], read: Read, box: Box) -> np.ndarray
     return values
 
 
-def _placed(parts: Sequence[tuple[str, Shape]], read: Read, shape: Shape, sharding: jax.sharding.Sharding) -> jax.Array:
+def place(parts: Sequence[tuple[str, Shape]], read: Read, sharding: jax.sharding.Sharding) -> jax.Array:
+    """A parameter on the devices of `sharding`; this process reads what its own devices hold."""
+    shape = joined(parts)
     devices: dict[Box, list[Any]] = {}
     for device, index in sharding.addressable_devices_indices_map(shape).items():
         box = tuple(s.indices(n)[:2] for s, n in zip(index or (), shape, strict=True))

@@ -1,5 +1,6 @@
 """A program on eight virtual devices: logits, loss and gradients of a sharded policy, beside those of one device."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -13,18 +14,21 @@ import small
 from jax.sharding import NamedSharding, PartitionSpec
 
 from policy import layout, make_policy
-from policy.sharding import BATCH, bytes_per_device, gathered, make_mesh, shardings
+from policy.sharding import BATCH, bytes_per_device, gathered, make_mesh, shardings, table
 from rl.batch import make_batch
 from rl.learner import micro_batch_loss
 
 
 def main(sizes: dict[str, int]) -> dict:
-    config = small.run_config(micro_batch_tokens=96)
-    policy = make_policy(small.CONFIG)
-    params = layout.random(small.CONFIG, 0)
-    params = jax.tree.map(lambda x: 4 * x if x.ndim == 2 else x, params)  # So that nothing is close to uniform.
-    batch, _ = make_batch(small.groups(8, size=3), config)
-    rows = len(batch.tokens) // 4 * 4
+    shape = small.CONFIG
+    if "expert" in sizes:
+        shape = dataclasses.replace(shape, num_experts=4, experts_per_token=2, expert_width=16)
+    config = small.run_config(micro_batch_tokens=96, model=dataclasses.replace(small.MODEL, config=shape))
+    policy, rules = make_policy(shape), table(shape)
+    params = layout.random(shape, 0)
+    params = jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, params)  # So that nothing is close to uniform.
+    batch, _ = make_batch(small.groups(12, size=3), config)
+    rows = len(batch.tokens) // 8 * 8
     batch = jax.tree.map(lambda x: x[:rows] if np.ndim(x) else x, batch)
 
     def compute(params, batch, whole=lambda tree: tree):
@@ -38,11 +42,11 @@ def main(sizes: dict[str, int]) -> dict:
     expected = jax.jit(compute)(params, batch)
 
     mesh = make_mesh(**sizes)
-    places = shardings(mesh, params)
+    places = shardings(mesh, params, rules)
     everywhere = NamedSharding(mesh, PartitionSpec())
     row_places = jax.tree.map(lambda x: NamedSharding(mesh, BATCH) if np.ndim(x) else everywhere, batch)
     sharded = jax.jit(
-        lambda p, b: compute(p, b, lambda tree: gathered(tree, mesh)),
+        lambda p, b: compute(p, b, lambda tree: gathered(tree, mesh, rules)),
         in_shardings=(places, row_places),
         out_shardings=(everywhere, everywhere, places),
     )
@@ -72,8 +76,10 @@ def main(sizes: dict[str, int]) -> dict:
         "held": held(placed),
         "gradients": held(found[2]),
         "moments": held((state[0].mu, state[0].nu)),
-        "predicted": bytes_per_device(sizes, params),
+        "predicted": bytes_per_device(sizes, params, rules),
         "whole": sum(x.nbytes for x in jax.tree.leaves(params)),
+        "vectors": sum(x.nbytes for x in jax.tree.leaves(params) if x.ndim == 1),
+        "rows": rows,
         "collectives": {
             name: text.count(f" {name}(") for name in ("all-gather", "all-reduce", "all-to-all", "reduce-scatter")
         },

@@ -14,7 +14,7 @@ from model_files import BYTES, described
 from policy import TransformerConfig, pretrained
 from policy.layout import HUGGING_FACE, layout
 from policy.safetensors_files import open_directory, write
-from policy.sharding import make_mesh, shardings
+from policy.sharding import make_mesh, shardings, table
 from policy.transformer import parameter_shapes
 
 
@@ -50,7 +50,7 @@ def main(directory: pathlib.Path, layers: int, vocab: int, width: int) -> dict:
     (directory / "config.json").write_text(json.dumps(described(config)))
     (directory / "tokenizer.json").write_text(BYTES.definition)
 
-    places = shardings(make_mesh(fsdp=4, tensor=2), parameter_shapes(config))
+    places = shardings(make_mesh(fsdp=4, tensor=2), parameter_shapes(config), table(config))
     jax.block_until_ready(jax.device_put(np.zeros(8), jax.devices()[7]))
     model = pretrained(directory)
     before = forget_peak()
