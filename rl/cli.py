@@ -171,7 +171,13 @@ def _audit(options: argparse.Namespace) -> int:
     theirs(lambda: verifiers.load(name), name.rpartition(":")[0] or name)
     problems = redteam.PROBLEMS
     if options.problems:
-        problems = load_problems(options.problems, verifier=name, metadata=lambda row: row.get("metadata") or {})
+        problems = load_problems(
+            options.problems,
+            prompt="prompt",
+            answer="answer",
+            verifier=name,
+            metadata=lambda row: row.get("metadata") or {},
+        )
     attempts = redteam.audit(name, problems, timeout=options.timeout)
     print(redteam.summary(name, attempts))
     return int(any(attempt.succeeds for attempt in attempts if attempt.hack != "gold"))

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from verifiers import hacks
 from verifiers.plugins import load
-from verifiers.types import Problem
+from verifiers.types import Problem, as_verdict
 
 _SQUARE = {
     "entry_point": "f",
@@ -223,7 +223,7 @@ def _main(descriptor: int) -> None:
     name, tasks = json.load(sys.stdin)
     verifier = load(name)
     for fields, completion in tasks:
-        verdict = verifier(Problem(**fields), completion)
+        verdict = as_verdict(verifier(Problem(**fields), completion))
         line = json.dumps([verdict.reward, str(verdict.outcome), verdict.reason[:200]])
         os.write(descriptor, f"{line}\n".encode())
 
