@@ -23,6 +23,7 @@ import numpy as np
 from jax import lax
 
 from policy.attention import attend, biases, capped, make_tiles, rotations, softmax_over_keys
+from policy.experts import RouterSums, Routing, make_plan, mixture, route, router_sums, tile_columns
 from policy.products import Matrix, batched_dot, is_matrix, linear, transposed
 from policy.rotary import rotate
 from policy.types import Array, Params, TransformerConfig
@@ -42,6 +43,8 @@ class Policy(NamedTuple):
     init: Callable[[jax.Array], Params]
     # (params, tokens, segment, prefix, position: int32 [B, T], keys: int32 [B, T / TILE, M]) -> [D, B T].
     hidden: Callable[..., jax.Array]
+    # The same, with the statistics of the routers: -> [D, B T], RouterSums. For models with experts.
+    routed: Callable[..., tuple[jax.Array, RouterSums]]
     # (params, hidden [D, N]) -> float32 logits [V, N].
     head: Callable[[Params, jax.Array], jax.Array]
     # (params, tokens int32 [N, P]) -> hidden [D, N P]; per layer K [N, K, C, P], V [N, K, P, C].
@@ -57,14 +60,14 @@ def make_policy(config: TransformerConfig, dtype: jnp.dtype | str = jnp.float32)
     def pure(f: Callable) -> Any:
         return hk.without_apply_rng(hk.transform(functools.partial(f, config, dtype)))
 
-    hidden, head = pure(_hidden), pure(_head)
+    hidden, routed, head = pure(_hidden), pure(_routed), pure(_head)
 
     def init(key: jax.Array) -> Params:
         row = jnp.zeros((1, 32), jnp.int32)
         params = hidden.init(key, row, row, row, row, jnp.zeros((1, 1, 1), jnp.int32))
         return params if config.tied_embedding else params | head.init(key, jnp.zeros((config.width, 1)))
 
-    return Policy(init, hidden.apply, head.apply, pure(_prefill).apply, pure(_decode).apply)
+    return Policy(init, hidden.apply, routed.apply, head.apply, pure(_prefill).apply, pure(_decode).apply)
 
 
 def parameter_shapes(config: TransformerConfig) -> dict[str, dict[str, tuple[int, ...]]]:
@@ -146,7 +149,7 @@ def decoder(
     *,
     axis: int = 0,
     joined: bool = False,
-) -> tuple[jax.Array, tuple]:
+) -> tuple[jax.Array, tuple, list[Routing]]:
     """All layers.
 
     Args:
@@ -156,9 +159,9 @@ def decoder(
         columns, slower with many and with gradients.
 
     Returns:
-      The normalized output in `dtype`, [D, N], and the new states.
+      The normalized output in `dtype`, [D, N], the new states, and where layers with experts sent the columns.
     """
-    c, new = config, []
+    c, new, routings = config, [], []
     norm = functools.partial(Norm, c, dtype)
     stream_norm = functools.partial(Norm, c, jnp.float32)  # Of what is added to the stream.
     for i in range(c.num_layers):
@@ -174,10 +177,14 @@ def decoder(
             out = Linear(c.width, "out", c.out_bias)(out, axis)
             x = x + (stream_norm("attention_post_norm")(out) if c.post_norms else out)
             h = norm("mlp_norm")(x)
-            out = mlp(c, dtype, h, joined)
+            if c.has_experts(i):
+                out, routing = experts(c, h)
+                routings.append(routing)
+            else:
+                out = mlp(c, dtype, h, joined)
             x = x + (stream_norm("mlp_post_norm")(out) if c.post_norms else out)
     x = norm("final_norm")(x)
-    return (x if c.output_multiplier == 1 else (x * c.output_multiplier).astype(dtype)), tuple(new)
+    return (x if c.output_multiplier == 1 else (x * c.output_multiplier).astype(dtype)), tuple(new), routings
 
 
 def mlp(config: TransformerConfig, dtype: jnp.dtype, h: jax.Array, joined: bool) -> jax.Array:
@@ -197,6 +204,29 @@ def mlp(config: TransformerConfig, dtype: jnp.dtype, h: jax.Array, joined: bool)
         else:
             a = (activation(gate.astype(jnp.float32)) * up.astype(jnp.float32)).astype(dtype)
     return Linear(c.width, "down", c.mlp_bias)(a)
+
+
+def experts(config: TransformerConfig, h: jax.Array) -> tuple[jax.Array, Routing]:
+    """The MLP of a layer with experts, [D, N] -> float32 [D, N], and where the columns were sent."""
+    c = config
+    routing = route(Linear(c.num_experts, "router")(h), c.experts_per_token, c.renormalized)
+    plan = make_plan(routing, c.num_experts, tile_columns(h.shape[1], c.experts_per_token, c.num_experts))
+    return mixture(ACTIVATIONS[c.activation], Experts(c)(), h, routing.gates, plan), routing
+
+
+class Experts(hk.Module):
+    """The stacked matrices of the experts: gate and up [E, F, D], down [E, D, F]."""
+
+    def __init__(self, config: TransformerConfig, name: str = "experts"):
+        super().__init__(name)
+        self.config = config
+
+    def __call__(self) -> tuple[Any, Any, Any]:
+        c, init = self.config, hk.initializers.RandomNormal(0.02)
+        wide, narrow = (c.num_experts, c.expert_width, c.width), (c.num_experts, c.width, c.expert_width)
+        shapes = {"gate": wide, "up": wide, "down": narrow}
+        gate, up, down = (hk.get_parameter(name, shape, jnp.float32, init) for name, shape in shapes.items())
+        return gate, up, down
 
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -269,7 +299,16 @@ embed.defvjp(_embed_forward, _embed_backward)
 # The three uses.
 
 
-def _hidden(config, dtype, tokens, segment, prefix, position, keys):
+def _hidden(config, dtype, *row):
+    return _forward(config, dtype, *row)[0]
+
+
+def _routed(config, dtype, tokens, segment, *rest):
+    hidden, routings = _forward(config, dtype, tokens, segment, *rest)
+    return hidden, router_sums(routings, segment.reshape(-1) > 0)
+
+
+def _forward(config, dtype, tokens, segment, prefix, position, keys):
     tiles = make_tiles(config, segment, prefix, position, keys)
     x = embed(_master(Table(config)()), tokens.reshape(-1))
     x = _entered(config, x, position.reshape(-1))
@@ -277,7 +316,8 @@ def _hidden(config, dtype, tokens, segment, prefix, position, keys):
     def attention(i: int, qkv: jax.Array, _: None) -> tuple[jax.Array, None]:
         return attend(config, dtype, qkv, tiles[i]), None
 
-    return decoder(config, dtype, x, attention, [None] * config.num_layers)[0]
+    hidden, _, routings = decoder(config, dtype, x, attention, [None] * config.num_layers)
+    return hidden, routings
 
 
 def _master(table: jax.Array | Matrix) -> jax.Array:
@@ -384,7 +424,7 @@ def _prefill(config, dtype, tokens):
         return o, (k, v.swapaxes(2, 3))
 
     x = _entered(c, _embedded(_rows(c, dtype), tokens.reshape(-1)), position)
-    return decoder(c, dtype, x, attention, [None] * c.num_layers, joined=True)
+    return decoder(c, dtype, x, attention, [None] * c.num_layers, joined=True)[:2]
 
 
 def _decode(config, dtype, tokens, position, cache):
@@ -408,7 +448,7 @@ def _decode(config, dtype, tokens, position, cache):
 
     rows = _rows(c, dtype)
     x = _entered(c, _embedded(rows, tokens), position)
-    x, cache = decoder(c, dtype, x, attention, cache, axis=1, joined=True)
+    x, cache, _ = decoder(c, dtype, x, attention, cache, axis=1, joined=True)
     shared = c.tied_embedding and dtype != jnp.bfloat16  # Haiku would number a second table of the same name.
     return _logits(c, rows if shared else Table(c, head_table(c))(), x), cache
 

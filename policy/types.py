@@ -145,8 +145,8 @@ class TransformerConfig:
                 f"{self.num_experts} experts need an expert_width and 1 to {self.num_experts} experts_per_token; "
                 f"got {self.expert_width} and {self.experts_per_token}."
             )
-        if self.num_experts and (self.mlp_bias or not self.gated):
-            raise ValueError("Experts are gated MLPs without biases.")
+        if self.num_experts and (self.mlp_bias or not self.gated or len(set(self.dense_layers)) == self.num_layers):
+            raise ValueError("Experts are gated MLPs without biases, in one layer at least.")
 
     @property
     def rotated_width(self) -> int:

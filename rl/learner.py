@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from policy import Params, Versioned, make_policy
+from policy.experts import RouterSums, router_metrics
 from policy.products import compute_copies, masters, with_copies
 from policy.transformer import engine_params, fast_dtype, head_table, to_host
 from rl.checkpoint import read_tree, write_tree
@@ -68,7 +69,10 @@ class Learner:
         del params
         self._state = f.apply(self._state, gradients)
         self._copies = f.copies(self._state.params)
-        return _metrics(jax.device_get(sums), batch, norm)
+        sums = jax.device_get(sums)
+        routers = sums.pop("router", None)
+        k = self._config.model.config.experts_per_token
+        return _metrics(sums, batch, norm) | (router_metrics(routers, k) if routers else {})
 
     def publish(self) -> Versioned:
         """The current parameters for the engines, on the host, in the dtype of the products."""
@@ -118,13 +122,13 @@ def _compile(config: RunConfig, dtype: str) -> _Functions:
         return compute_copies(params, jnp.dtype(dtype))
 
     def zeros(params: Params):
-        return jax.tree.map(jnp.zeros_like, params), {name: jnp.float32(0) for name in _sum_names(config)}
+        return jax.tree.map(jnp.zeros_like, params), _no_sums(config)
 
     def accumulate(params, reference, gradients, sums, row: Batch):
         loss = functools.partial(micro_batch_loss, config, dtype)
         new, row_sums = jax.grad(loss, has_aux=True)(params, reference, row)
         peak = "logprob_gap/max"
-        added = {name: jnp.maximum(sums[name], s) if name == peak else sums[name] + s for name, s in row_sums.items()}
+        added = jax.tree.map(jnp.add, sums, row_sums) | {peak: jnp.maximum(sums[peak], row_sums[peak])}
         return jax.tree.map(jnp.add, gradients, masters(new)), added
 
     def apply(state: LearnerState, gradients: Params) -> LearnerState:
@@ -150,7 +154,8 @@ def micro_batch_loss(config: RunConfig, dtype: str, params, reference, row: Batc
       reference: the parameters of the reference policy, or None.
       row: a batch whose `count` is that of the whole update.
     """
-    policy = make_policy(config.model.config, dtype)
+    shape = config.model.config
+    policy = make_policy(shape, dtype)
     b, t = row.tokens.shape
     source = (row.source + t * jnp.arange(b)[:, None]).reshape(-1)
     tokens, mask, behavior, sampled, advantages = (
@@ -158,12 +163,14 @@ def micro_batch_loss(config: RunConfig, dtype: str, params, reference, row: Batc
     )
 
     def logprobs(tree):
-        hidden = policy.hidden(tree, row.tokens, row.segment, row.prefix, row.position, row.keys)
-        table = tree[head_table(config.model.config)]["w"]
-        return token_logprobs(table, hidden, tokens, source, mask, temperature=config.temperature)
+        columns = (row.tokens, row.segment, row.prefix, row.position, row.keys)
+        hidden, routers = policy.routed(tree, *columns) if shape.num_experts else (policy.hidden(tree, *columns), None)
+        table = tree[head_table(shape)]["w"]
+        law = {"temperature": config.temperature, "cap": shape.logit_cap}
+        return token_logprobs(table, hidden, tokens, source, mask, **law), routers
 
-    facts = logprobs(params)
-    anchor = None if reference is None else jax.lax.stop_gradient(logprobs(reference).logprobs)
+    facts, routers = logprobs(params)
+    anchor = None if reference is None else jax.lax.stop_gradient(logprobs(reference)[0].logprobs)
     loss, sums = surrogate(
         facts.logprobs,
         behavior,
@@ -181,12 +188,20 @@ def micro_batch_loss(config: RunConfig, dtype: str, params, reference, row: Batc
         "logprob_gap/mean": gap.sum(),
         "logprob_gap/max": gap.max(),
     }
-    return loss, sums
+    return loss, sums if routers is None else sums | {"router": jax.lax.stop_gradient(routers)}
 
 
-def _sum_names(config: RunConfig) -> list[str]:
+def _no_sums(config: RunConfig) -> dict[str, Any]:
+    """Where the sums of an update start: zeros."""
     names = ["loss", "entropy", "logprob_gap/mean", "logprob_gap/max", "ratio/clipped", "kl/behavior"]
-    return [*names, "kl/reference"] if config.kl_coefficient else names
+    sums: dict[str, Any] = {
+        name: jnp.float32(0) for name in (*names, *(["kl/reference"] * bool(config.kl_coefficient)))
+    }
+    shape = config.model.config
+    if layers := sum(shape.has_experts(i) for i in range(shape.num_layers)):
+        of_experts = jnp.zeros((layers, shape.num_experts))
+        sums["router"] = RouterSums(of_experts, of_experts, jnp.float32(0))
+    return sums
 
 
 def _metrics(sums: dict[str, np.ndarray], batch: Batch, norm: float) -> dict[str, float]:

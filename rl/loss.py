@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from policy.attention import capped
 from policy.products import Matrix, dot
 from rl.types import Array
 
@@ -27,7 +28,14 @@ class TokenLogprobs(NamedTuple):
 
 
 def token_logprobs(
-    table: jax.Array | Matrix, hidden: jax.Array, tokens: Array, source: Array, mask: Array, *, temperature: float
+    table: jax.Array | Matrix,
+    hidden: jax.Array,
+    tokens: Array,
+    source: Array,
+    mask: Array,
+    *,
+    temperature: float,
+    cap: float = 0.0,
 ) -> TokenLogprobs:
     """Log-probabilities of the tokens that mask selects.
 
@@ -40,20 +48,21 @@ def token_logprobs(
       tokens, source: int32 [N].
       mask: bool [N].
       temperature: that the tokens were sampled with.
+      cap: of the logits (`TransformerConfig.logit_cap`).
     """
     pad = -mask.shape[0] % CHUNK
     order = jnp.argsort(~mask, stable=True)  # Trained columns first, so that the last chunks are empty.
     chosen = jnp.pad(order, (0, pad))
     trained = jnp.pad(mask[order], (0, pad))
-    facts: TokenLogprobs = _chunked(temperature, table, hidden[:, source[chosen]], tokens[chosen], trained)
+    facts: TokenLogprobs = _chunked(temperature, cap, table, hidden[:, source[chosen]], tokens[chosen], trained)
     back = jnp.argsort(order)
     return TokenLogprobs(*(fact[back] for fact in facts))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _chunked(temperature, table, hidden, tokens, mask):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _chunked(temperature, cap, table, hidden, tokens, mask):
     """As `token_logprobs`, for columns in the order of their source, a multiple of CHUNK, the masked ones first."""
-    return _chunked_forward(temperature, table, hidden, tokens, mask)[0]
+    return _chunked_forward(temperature, cap, table, hidden, tokens, mask)[0]
 
 
 def _chunks(x: jax.Array) -> jax.Array:  # [.., N] -> [N / CHUNK, .., CHUNK]
@@ -64,11 +73,11 @@ def _flat(x: jax.Array) -> jax.Array:  # The inverse.
     return jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], -1)
 
 
-def _chunked_forward(temperature, table, hidden, tokens, mask):
+def _chunked_forward(temperature, cap, table, hidden, tokens, mask):
     w = table.w if isinstance(table, Matrix) else table
 
     def compute(hidden, tokens, mask):
-        logits = dot(w, hidden.astype(w.dtype)) / temperature  # [V, CHUNK]
+        logits = capped(dot(w, hidden.astype(w.dtype)), cap) / temperature  # [V, CHUNK]
         logits -= logits.max(axis=0)
         e = jnp.exp(logits)
         mass = e.sum(axis=0)
@@ -92,13 +101,16 @@ def _chunked_forward(temperature, table, hidden, tokens, mask):
     return TokenLogprobs(*(_flat(fact) for fact in facts)), (table, inputs, p)
 
 
-def _chunked_backward(temperature, saved, gradients):
+def _chunked_backward(temperature, cap, saved, gradients):
     table, (hidden, tokens, mask), p = saved
     w, wt = (table.w, table.wt) if isinstance(table, Matrix) else (table, None)
 
     def compute(dw, hidden, tokens, p, g):
         hit = lax.broadcasted_iota(jnp.int32, p.shape, 0) == tokens
-        dlogits = ((hit - p.astype(jnp.float32)) * g).astype(w.dtype)  # [V, CHUNK]
+        dlogits = (hit - p.astype(jnp.float32)) * g  # [V, CHUNK]
+        if cap:  # Its slope; the logits are computed again rather than kept.
+            dlogits *= 1 - jnp.square(jnp.tanh(dot(w, hidden.astype(w.dtype)) / cap))
+        dlogits = dlogits.astype(w.dtype)
         dh = dot(w, dlogits, (0, 0)) if wt is None else dot(wt, dlogits)
         return dw + dot(dlogits, hidden.astype(w.dtype), (1, 1)), dh.astype(hidden.dtype)
 
