@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -10,13 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from policy import layout
+from policy import layout, rotary
 from policy.gguf import GGUF, open_gguf
 from policy.streaming import Shardings, stream
 from policy.tokenizer import PretrainedTokenizer, added_token, byte_level
 from policy.types import Model, Params, TransformerConfig
 
-# Keys of the architecture "llama" that do not change what the model computes.
+# Architectures, and what all models of one share.
+_ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "llama": {"architecture": "LlamaForCausalLM"},
+    "qwen2": {"architecture": "Qwen2ForCausalLM", "qkv_bias": True},
+    "qwen3": {"architecture": "Qwen3ForCausalLM", "qk_norm": True},
+}
+_NAMES = layout.GGUF | {
+    "q_bias": "blk.{i}.attn_q.bias", "k_bias": "blk.{i}.attn_k.bias", "v_bias": "blk.{i}.attn_v.bias",
+    "query_norm": "blk.{i}.attn_q_norm.weight", "key_norm": "blk.{i}.attn_k_norm.weight",
+}  # fmt: skip
+_ROPE_FACTORS = "rope_freqs.weight"
+# Keys of an architecture that do not change what the model computes.
 _HARMLESS = {"vocab_size", "rope.scaling.original_context_length", "rope.scaling.finetuned"}
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5  # Kinds of tokens.
 # How words are split before byte pairs are merged, by `tokenizer.ggml.pre`.
@@ -44,9 +56,10 @@ def load(path: pathlib.Path, config: TransformerConfig, seed: int, shardings: Sh
     del seed
     file = open_gguf(path)
     tree = _layout(file, config)
+    permuted = ("attn_q.weight", "attn_k.weight") if file.metadata["general.architecture"] == "llama" else ()
 
     def read(name: str, rows: slice) -> np.ndarray:
-        if not name.endswith(("attn_q.weight", "attn_k.weight")):
+        if not name.endswith(permuted):
             return file.read(name, rows)
         c = config.head_dim
         first, last = rows.start // c, -(-rows.stop // c)  # Whole heads.
@@ -63,14 +76,20 @@ def read_config(file: GGUF) -> TransformerConfig:
       ValueError: another architecture, a missing or wrong value, or an option that is not implemented.
     """
     architecture = file.metadata.get("general.architecture")
-    if architecture != "llama":
-        raise ValueError(f"{file.path}: the architecture {architecture!r} is not supported; supported: 'llama'.")
-    options = {key.removeprefix("llama."): value for key, value in file.metadata.items() if key.startswith("llama.")}
+    if not isinstance(architecture, str) or architecture not in _ARCHITECTURES:
+        raise ValueError(
+            f"{file.path}: the architecture {_short(architecture)} is not supported; supported: "
+            f"{', '.join(_ARCHITECTURES)}. Its Hugging Face directory may be."
+        )
+    prefix = architecture + "."
+    options = {key.removeprefix(prefix): value for key, value in file.metadata.items() if key.startswith(prefix)}
 
     def number(key: str, kind: type, default: Any = None) -> Any:
         value = options.pop(key, default)
         if isinstance(value, bool) or not isinstance(value, (int, kind)):
-            raise ValueError(f"{file.path}: the metadata llama.{key} is {value!r}, expected one {kind.__name__}.")
+            raise ValueError(
+                f"{file.path}: the metadata {prefix}{key} is {_short(value)}, expected one {kind.__name__}."
+            )
         # The file has float32: 9.999999747378752e-06 is its 1e-5.
         return float(str(np.float32(value))) if kind is float else value
 
@@ -78,7 +97,7 @@ def read_config(file: GGUF) -> TransformerConfig:
     head_dim = number("attention.key_length", int, width // max(heads, 1))
     for key in ("attention.value_length", "rope.dimension_count"):
         if (found := number(key, int, head_dim)) != head_dim:
-            raise ValueError(f"{file.path}: llama.{key} = {found} with heads of {head_dim} is not implemented.")
+            raise ValueError(f"{file.path}: {prefix}{key} = {found} with heads of {head_dim} is not implemented.")
     tokens = file.metadata.get("tokenizer.ggml.tokens", ())
     fields = {
         "vocab_size": file.tensors["token_embd.weight"].shape[0]
@@ -98,11 +117,24 @@ def read_config(file: GGUF) -> TransformerConfig:
     for key, value in options.items():
         off = isinstance(value, (int, float, str)) and value in (0, "none")  # What is off asks for nothing.
         if not off and key not in _HARMLESS:
-            raise ValueError(f"{file.path}: the option llama.{key} = {str(value)[:100]} is not implemented.")
+            raise ValueError(f"{file.path}: the option {prefix}{key} = {str(value)[:100]} is not implemented.")
     try:
-        return TransformerConfig(**fields)
+        config = TransformerConfig(**_ARCHITECTURES[architecture], **fields)
     except ValueError as error:
         raise ValueError(f"{file.path}: {error}") from None
+    return dataclasses.replace(config, rope_scaling=_scaling(file, config))
+
+
+def _scaling(file: GGUF, config: TransformerConfig) -> rotary.Llama3 | None:
+    """How Llama 3.1 and later ones scale their frequencies. A file only says what each is divided by."""
+    if _ROPE_FACTORS not in file.tensors:
+        return None
+    found = file.read(_ROPE_FACTORS)
+    scaling = rotary.Llama3(max(float(found.max()), 1.0), low=1.0, high=4.0, original=8192)
+    plain, scaled = (rotary.angles(config.rope_theta, config.head_dim, 2, how)[1] for how in (None, scaling))
+    if found.shape != plain.shape or not np.allclose(found * scaled, plain, rtol=1e-4):
+        raise ValueError(f"{file.path}: the factors in {_ROPE_FACTORS} are not those of Llama 3: not implemented.")
+    return scaling
 
 
 def _tied(file: GGUF) -> bool:
@@ -127,12 +159,17 @@ def _layout(file: GGUF, config: TransformerConfig) -> layout.Layout:
     Raises:
       ValueError: the tensors are not those of the config.
     """
-    names, ignored = layout.GGUF, set()
+    names, ignored = _NAMES, {_ROPE_FACTORS}
     if config.tied_embedding and "output.weight" in file.tensors and "token_embd.weight" in file.tensors:
         coarse, fine = sorted(("token_embd.weight", "output.weight"), key=lambda name: file.tensors[name].size)
-        names, ignored = {**names, "embedding": fine}, {coarse}
+        names, ignored = {**names, "embedding": fine}, {coarse, _ROPE_FACTORS}
     found = {name: tensor.shape for name, tensor in file.tensors.items()}
     return layout.fit(file.path, config, names, found, ignored)
+
+
+def _short(value: Any) -> str:
+    text = repr(value[:100] if isinstance(value, (str, list)) else value)
+    return text if len(text) <= 100 else text[:100] + "…"
 
 
 def _unpermuted(weights: np.ndarray, heads: int) -> np.ndarray:
@@ -162,10 +199,10 @@ def _tokenizer(file: GGUF) -> PretrainedTokenizer:
         return value
 
     if metadata.get("ggml.model") != "gpt2":
-        raise wrong("ggml.model", f"is {metadata.get('ggml.model')!r}; supported: 'gpt2' (byte-level BPE)")
+        raise wrong("ggml.model", f"is {_short(metadata.get('ggml.model'))}; supported: 'gpt2' (byte-level BPE)")
     pre = metadata.get("ggml.pre")
     if pre not in _PRE_TOKENIZERS:
-        raise wrong("ggml.pre", f"is {pre!r}; supported: {', '.join(_PRE_TOKENIZERS)}")
+        raise wrong("ggml.pre", f"is {_short(pre)}; supported: {', '.join(_PRE_TOKENIZERS)}")
     tokens, merges = texts("ggml.tokens"), texts("ggml.merges")
     if len(set(tokens)) != len(tokens):
         raise wrong("ggml.tokens", "holds a token twice")
@@ -181,7 +218,7 @@ def _tokenizer(file: GGUF) -> PretrainedTokenizer:
     for name in ("bos", "eos", "padding", "unknown", "eot", "eom"):
         if (token := metadata.get(f"ggml.{name}_token_id")) is not None:
             if not isinstance(token, int) or not 0 <= token < len(tokens):
-                raise wrong(f"ggml.{name}_token_id", f"is {token!r}, not one of the {len(tokens)} tokens")
+                raise wrong(f"ggml.{name}_token_id", f"is {_short(token)}, not one of the {len(tokens)} tokens")
             ids[name] = token
     roles = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_token": "unknown"}
     special = {role: tokens[ids[name]] for role, name in roles.items() if name in ids}
@@ -208,7 +245,7 @@ def _tokenizer(file: GGUF) -> PretrainedTokenizer:
     try:
         return PretrainedTokenizer(json.dumps(definition), ends=ends, template=template, special=special)
     except ValueError as error:
-        raise ValueError(f"{file.path}: {error}") from None
+        raise ValueError(f"{file.path}: {str(error)[:500]}") from None
 
 
 def _split(pre: str) -> list[Mapping[str, Any]]:

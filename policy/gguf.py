@@ -22,6 +22,7 @@ import numpy as np
 
 _HEADER_LIMIT = 64 << 20  # Bytes. Real headers, vocabulary included, have 2 to 15 MiB.
 _ALIGNMENT_LIMIT = 1 << 20  # Bytes.
+_NAME_LIMIT = 256  # Bytes. Real names have less than 64.
 _DIMENSION_LIMIT = 4  # Of one tensor, in GGML.
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _BOOL, _STRING, _ARRAY = 7, 8, 9
@@ -220,16 +221,18 @@ class _Header:
         metadata_count = self._count(13, "number of metadata")
         metadata: dict[str, Any] = {}
         for i in range(metadata_count):
-            key = self._string(f"name of metadata {i}")
+            key = self._name(f"name of metadata {i}")
             if key in metadata:
                 raise self._error(f"metadata {key!r}", "appears twice")
             metadata[key] = self._value(self._number("I", f"type of {key!r}"), f"metadata {key!r}")
         alignment = metadata.get("general.alignment", 32)
         if type(alignment) is not int or not 0 < alignment <= _ALIGNMENT_LIMIT or alignment & (alignment - 1):
-            raise self._error("metadata 'general.alignment'", f"is {alignment!r}, not a power of two in bounds")
+            raise self._error(
+                "metadata 'general.alignment'", f"is {str(alignment)[:100]}, not a power of two in bounds"
+            )
         tensors: dict[str, Tensor] = {}
         for i in range(tensor_count):
-            name = self._string(f"name of tensor {i}")
+            name = self._name(f"name of tensor {i}")
             if name in tensors:
                 raise self._error(f"tensor {name!r}", "appears twice")
             tensors[name] = self._tensor(name, alignment)
@@ -303,6 +306,12 @@ class _Header:
             return raw.decode()
         except UnicodeDecodeError:
             raise self._error(what, f"is not UTF-8: {raw[:40]!r}") from None
+
+    def _name(self, what: str) -> str:
+        name = self._string(what)
+        if len(name) > _NAME_LIMIT:
+            raise self._error(what, f"has {len(name)} characters; names have at most {_NAME_LIMIT}")
+        return name
 
     def _count(self, least: int, what: str) -> int:
         """A count of things of at least `least` bytes each: it must fit in what is left."""

@@ -181,6 +181,7 @@ LIES = {
     "many tensors": (head(tensors=2**63) + ROOM, "number of tensors has the length 9223372036854775808"),
     "many metadata": (head(metadata=2**40) + ROOM, "number of metadata"),
     "long name": (head(metadata=1) + struct.pack("<Q", 2**62) + ROOM, "name of metadata 0 has the length"),
+    "name too long": (head(metadata=1) + string("k" * 257) + value(1) + ROOM, "has 257 characters; names have"),
     "long string": (KEY + struct.pack("<IQ", 8, 2**33) + ROOM, "metadata 'k' has the length"),
     "long array": (KEY + struct.pack("<IIQ", 9, 4, 2**62) + ROOM, "metadata 'k' has the length"),
     "long list": (KEY + struct.pack("<IIQ", 9, 8, 2**61) + ROOM, "metadata 'k' has the length"),

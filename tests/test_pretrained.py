@@ -24,6 +24,7 @@ from real_model import smollm2_path
 from safetensors.numpy import save_file
 
 import policy
+from policy import rotary
 from policy.transformer import parameter_shapes
 
 # Hugging Face directories.
@@ -241,7 +242,9 @@ def test_of_a_tied_matrix_stored_twice_the_finer_is_taken(tmp_path, fine):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"general__architecture": "qwen2"}, "architecture 'qwen2' is not supported"),
+        ({"general__architecture": "qwen9"}, "architecture 'qwen9' is not supported; supported: llama, qwen2, qwen3"),
+        ({"general__architecture": 3}, "architecture 3 is not supported"),
+        ({"general__architecture": "qwen2"}, "qwen2.embedding_length is None, expected one int"),
         ({"llama__block_count": ...}, "llama.block_count is None"),
         ({"llama__attention__head_count_kv": np.array([2, 1], np.int32)}, "llama.attention.head_count_kv is"),
         ({"llama__attention__head_count": 3}, "multiple of num_kv_heads"),
@@ -280,10 +283,66 @@ def test_gguf_options_that_are_off_are_no_options(tmp_path):
     assert policy.pretrained(write_gguf(tmp_path / "tiny.gguf", metadata)).config == CONFIG
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "shapes"),
+    [
+        ("qwen2", "qkv_bias", {"attn_q.bias": 24, "attn_k.bias": 12, "attn_v.bias": 12}),
+        ("qwen3", "qk_norm", {"attn_q_norm.weight": 6, "attn_k_norm.weight": 6}),
+    ],
+)
+def test_gguf_of_qwen(tmp_path, name, field, shapes):
+    source, rng = tensors(), np.random.default_rng(1)
+    named = gguf_tensors() | {
+        f"blk.{i}.attn_{part}.weight": source[f"model.layers.{i}.self_attn.{part}_proj.weight"]  # As they are.
+        for i in range(2)
+        for part in "qk"
+    }
+    extra = {
+        f"blk.{i}.{part}": rng.standard_normal(n).astype(np.float32) for i in range(2) for part, n in shapes.items()
+    }
+    metadata = {key.replace("llama.", f"{name}."): x for key, x in gguf_metadata(general__architecture=name).items()}
+    model = policy.pretrained(write_gguf(tmp_path / "qwen.gguf", metadata, named | extra))
+    assert getattr(model.config, field)
+    assert model.config.architecture == f"{name.capitalize()}ForCausalLM"
+    params = model.load(0)
+    expected = np.concatenate([source[f"model.layers.1.self_attn.{part}_proj.weight"] for part in "qkv"])
+    np.testing.assert_array_equal(params["layer_1/qkv"]["w"], expected)
+    if field == "qkv_bias":
+        np.testing.assert_array_equal(
+            params["layer_1/qkv"]["b"], np.concatenate([extra[f"blk.1.attn_{part}.bias"] for part in "qkv"])
+        )
+    else:
+        np.testing.assert_array_equal(params["layer_1/key_norm"]["scale"], extra["blk.1.attn_k_norm.weight"])
+
+
+def test_gguf_of_llama_3_scales_its_frequencies(tmp_path):
+    # By hand: within 8192 tokens, the frequencies 1, 1/20, 1/400 turn 1304, 65 and 3.26 times. From 4 turns on they
+    # are kept, and at 3.26, (3.26 - 1) / (4 - 1) = 0.753 is kept.
+    turns = 8192 / 400 / (2 * np.pi)
+    kept = (turns - 1) / 3
+    factors = np.array([1, 1, 1 / (kept + (1 - kept) / 32)], np.float32)
+    shape = {"llama__rope__freq_base": 8000.0, "llama__attention__key_length": 6}
+    named = gguf_tensors() | {"rope_freqs.weight": factors}
+    path = write_gguf(tmp_path / "a.gguf", gguf_metadata(**shape), named)
+    with pytest.raises(ValueError, match=r"a\.gguf: the factors in rope_freqs\.weight are not those of Llama 3"):
+        policy.pretrained(path)  # No frequency is low enough to show that the factor is 32.
+    shape["llama__rope__freq_base"] = 8e9
+    turns = 8192 / 8e9 ** (1 / 3) / (2 * np.pi)  # 0.65: less than one, as 8192 / 4e6 / (2 pi) is.
+    assert turns < 1
+    named["rope_freqs.weight"] = np.array([1, 32, 32], np.float32)
+    model = policy.pretrained(write_gguf(tmp_path / "a.gguf", gguf_metadata(**shape), named))
+    assert model.config.rope_scaling == rotary.Llama3(32.0, 1.0, 4.0, 8192)
+    assert_equal(model.load(0), policy.pretrained(write_gguf(tmp_path / "b.gguf")).load(0))
+    for wrong in (np.zeros(3), np.full(3, -1), np.array([2, 32, 32]), np.ones(4)):
+        named["rope_freqs.weight"] = wrong.astype(np.float32)
+        with pytest.raises(ValueError, match=r"rope_freqs\.weight"):
+            policy.pretrained(write_gguf(tmp_path / "a.gguf", gguf_metadata(**shape), named))
+
+
 def test_gguf_tensors_that_do_not_fit(tmp_path):
     named = gguf_tensors()
-    named["rope_freqs.weight"] = named.pop("output_norm.weight")
-    with pytest.raises(ValueError, match=r"output_norm\.weight missing; rope_freqs\.weight not expected"):
+    named["blk.0.attn_q.bias"] = named.pop("output_norm.weight")
+    with pytest.raises(ValueError, match=r"output_norm\.weight missing; blk\.0\.attn_q\.bias not expected"):
         policy.pretrained(write_gguf(tmp_path / "tiny.gguf", named=named))
 
 
