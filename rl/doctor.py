@@ -17,6 +17,7 @@ def diagnose() -> tuple[list[tuple[str, str]], list[str]]:
     import verifiers  # rl/__init__.py has made sure that it is ours.
     from policy.download import cache_folder
     from policy.transformer import fast_dtype
+    from verifiers.sandbox import levels
 
     facts: list[tuple[str, str]] = []
     wrong: list[str] = []
@@ -57,6 +58,7 @@ def diagnose() -> tuple[list[tuple[str, str]], list[str]]:
         )
     if not os.access(".", os.W_OK):
         wrong.append(f"{pathlib.Path.cwd()} cannot be written: start runs elsewhere, or with --run DIR.")
+    facts.append(("sandbox", f"{levels.describe()}; for model-written code"))
     facts.append(("cache", str(cache_folder())))
     facts.append(("verifiers", f"{pathlib.Path(verifiers.__file__).parent}, which is ours"))
     wrong += _foreign()

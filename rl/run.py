@@ -24,6 +24,7 @@ from rl.machine import machine, versions
 from rl.records import numbered, read_groups, write_groups, write_table
 from rl.types import Group
 from verifiers import Problem
+from verifiers.sandbox import levels
 
 # What a resumed run may change: how long it goes on, and who does the work where. Nothing that the numbers see.
 FREE = frozenset({"steps", "num_workers", "num_scorers", "inline", "address"})
@@ -84,6 +85,7 @@ class Run:
             "source": None if source is None else str(pathlib.Path(source).absolute()),
             "versions": versions(),
             "machine": machine(),
+            "sandbox": levels.best(),  # What model-written code is isolated by, if any is run.
             "created": time.time(),
         }
         try:

@@ -20,6 +20,7 @@ runs text in a namespace. `beside=process` starts a second jail for the same job
 
 from verifiers.sandbox.pool import Pool as Pool
 from verifiers.sandbox.pool import Process as Process
+from verifiers.sandbox.session import Session as Session
 from verifiers.sandbox.shared import arun as arun
 from verifiers.sandbox.shared import run as run
 from verifiers.sandbox.shared import shared_pool as shared_pool

@@ -6,6 +6,7 @@ Nothing that happens here is trusted by the judge: the program shares this proce
 from __future__ import annotations
 
 import _sitebuiltins
+import ast
 import atexit
 import builtins
 import importlib
@@ -18,6 +19,7 @@ import sys
 import threading
 import traceback
 import types
+from collections.abc import Callable
 
 NAME = "main.py"
 
@@ -60,8 +62,8 @@ def run(entry: str, channels: int) -> None:
     if entry:
         module, _, function = entry.partition(":")
         harness = getattr(importlib.import_module(module), function)
-        finish(_guarded(lambda: harness(program, tuple(range(3, 3 + channels))), program))
-    finish(_guarded(lambda: execute(program, fresh_main()), program))
+        finish(guarded(lambda: harness(program, tuple(range(3, 3 + channels))), program))
+    finish(guarded(lambda: execute(program, fresh_main()), program))
 
 
 def _unpack(descriptor: int) -> tuple[dict, list[tuple[str, int, bytes]], bytes]:
@@ -111,8 +113,19 @@ def execute(program: bytes, names: dict, file: str = NAME) -> None:
     exec(compile(program, file, "exec", dont_inherit=True), names)
 
 
-def _guarded(action, program: bytes) -> int:
-    """Runs `action`; the exit code that CPython would end with."""
+def interact(program: bytes, names: dict, file: str) -> None:
+    """Runs a program's text in a namespace, and shows the value of a last expression. Raises whatever it raises."""
+    tree = ast.parse(program, file)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, file, "exec", dont_inherit=True), names)
+    if isinstance(last, ast.Expr):
+        value = eval(compile(ast.Expression(last.value), file, "eval", dont_inherit=True), names)
+        if value is not None:
+            sys.stdout.write(f"{value!r}\n")
+
+
+def guarded(action: Callable[[], object], program: bytes, file: str = NAME) -> int:
+    """Runs `action`, the text `program` of `file`; the exit code that CPython would end with."""
     try:
         action()
     except SystemExit as error:
@@ -123,7 +136,7 @@ def _guarded(action, program: bytes) -> int:
     except BaseException as error:
         try:
             text = program.decode("utf-8", "replace")
-            linecache.cache[NAME] = (len(text), None, text.splitlines(True), NAME)
+            linecache.cache[file] = (len(text), None, text.splitlines(True), file)
             trace = error.__traceback__
             while trace and trace.tb_frame.f_code.co_filename == __file__:
                 trace = trace.tb_next  # The lines of ours are nothing to the reader.

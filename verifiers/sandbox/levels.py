@@ -7,7 +7,7 @@ import pathlib
 import platform
 import sys
 
-from verifiers.sandbox.slot import LEVELS, JailRefused, Job, Slot, SlotFailed
+from verifiers.sandbox.slot import LEVELS, Job, Slot, SlotFailed
 from verifiers.sandbox.types import Limits, SandboxUnavailable
 
 # What each level gives to a program.
@@ -15,7 +15,7 @@ FEATURES = {
     "namespaces": frozenset({"imports", "files", "tmp", "processes", "languages"}),
     "landlock": frozenset({"imports"}),
     "seccomp": frozenset(),
-    "unsafe": frozenset({"imports", "files", "tmp", "processes", "languages"}),
+    "unsafe": frozenset({"imports", "processes"}),
 }
 
 # Each prints "contained" and nothing else where the jail holds.
@@ -80,10 +80,8 @@ def why_not(level: str) -> str:
         return f"needs x86_64 or aarch64, this is {platform.machine()}"
     try:
         slot = Slot(level)
-    except JailRefused as error:
-        return f"{error}. {_advice(level)}"
     except SlotFailed as error:
-        return str(error)
+        return f"{error}. {_advice(level)}" if error.refused else str(error)
     try:
         for what, program in _PROOFS.items():
             execution = slot.start(Job(program.encode(), limits=Limits(cpu_s=5))).wait()
@@ -140,12 +138,15 @@ def must_offer(level: str, job: Job, language: str = "python") -> None:
             raise SandboxUnavailable(f"The level {level!r} of this machine's sandbox lacks {what}: it needs {having}.")
 
 
+def best() -> str:
+    """The best safe level here; "none" where there is none."""
+    return next((level for level in LEVELS if not why_not(level)), "none")
+
+
 def describe() -> str:
-    """One line for `assay doctor`."""
-    try:
-        best = choose("auto")
-    except SandboxUnavailable as error:
-        return f"none. {error}"
-    above = LEVELS[: LEVELS.index(best)]
-    lacking = "".join(f"; not {level}: {why_not(level)}" for level in above)
-    return f"{best} ({', '.join(sorted(FEATURES[best])) or 'no files at all'}){lacking}"
+    """One line for `assay doctor`: the best level, what it gives, and why no better one."""
+    level = best()
+    above = LEVELS if level == "none" else LEVELS[: LEVELS.index(level)]
+    reasons = "".join(f"; not {name}: {why_not(name)}" for name in above)
+    gives = ", ".join(sorted(FEATURES.get(level, ())))
+    return f"{level}{f' ({gives})' if gives else ''}{reasons}"

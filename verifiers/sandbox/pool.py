@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from verifiers.sandbox import languages, levels
+from verifiers.sandbox.monitor import Usage
 from verifiers.sandbox.slot import Job, Running, Slot, SlotFailed
 from verifiers.sandbox.types import DEFAULT, Execution, Limits
 
@@ -37,7 +38,7 @@ class Process:
         except SlotFailed as error:
             self._release(broken=True)
             return Execution("error", level=self._running.slot.level, reason=f"the sandbox failed: {error}")
-        self._release(broken=execution.status == "error")
+        self._release(broken=not self._running.sound)
         return execution
 
     def kill(self) -> None:
@@ -48,18 +49,22 @@ class Process:
         """What it has written so far, from the byte `at` on, at most `size` bytes. Before `wait` only."""
         return self._running.output(at, size, stderr=stderr)
 
-    def usage(self) -> tuple[float, float, float]:
-        """Seconds of CPU, seconds idle, and megabytes of memory, so far; `SlotFailed` where it has ended."""
-        self._running.slot.control.send(b"?")
-        answer = self._running.slot.receive(10)
-        if "usage" not in answer:
-            raise SlotFailed("the program has ended")
-        return tuple(answer["usage"])
+    def size(self, *, stderr: bool = False) -> int:
+        """How many bytes it has written so far. Before `wait` only."""
+        return self._running.size(stderr=stderr)
+
+    def usage(self) -> Usage | None:
+        """Seconds of CPU, seconds idle and megabytes of memory so far; None when it has ended.
+
+        Raises:
+          SlotFailed: the fork-server has gone: `wait` says so too.
+        """
+        return self._running.usage()
 
     def _release(self, *, broken: bool) -> None:
         if self._slot is not None:
             slot, self._slot = self._slot, None
-            self._pool._put(slot, broken=broken)
+            self._pool.put(slot, broken=broken)
 
     def __enter__(self) -> Process:
         return self
@@ -108,11 +113,13 @@ class Pool:
         self._all: set[Slot] = set()
         self._busy = 0
         self._closed = False
+        self.compiled = languages.Cache()
         self._threads: concurrent.futures.ThreadPoolExecutor | None = None
 
     # Slots.
 
-    def _take(self, *, extra: bool = False) -> Slot:
+    def take(self, *, extra: bool = False) -> Slot:
+        """A slot, when one is free; for `put` to give back. An extra one takes no place among the workers."""
         with self._changed:
             while not extra and self._busy >= self.workers and not self._closed:
                 self._changed.wait()
@@ -129,7 +136,8 @@ class Pool:
             self._all.add(slot)
         return slot
 
-    def _put(self, slot: Slot, *, broken: bool) -> None:
+    def put(self, slot: Slot, *, broken: bool) -> None:
+        """Gives a slot back; a broken one is ended."""
         worn = broken or slot.runs >= RUNS_PER_SLOT or self._closed
         with self._changed:
             if worn or len(self._idle) >= 2 * self.workers:
@@ -187,16 +195,16 @@ class Pool:
 
     def _start(self, job: Job, *, extra: bool = False) -> Process:
         for last in (False, True):
-            slot = self._take(extra=extra)
+            slot = self.take(extra=extra)
             try:
                 return Process(self, slot, slot.start(job))
             except SlotFailed:  # It died while idle.
-                self._put(slot, broken=True)
+                self.put(slot, broken=True)
                 if last:
                     raise
         raise AssertionError
 
-    def _attempt(self, job: Job) -> Execution:
+    def attempt(self, job: Job) -> Execution:
         """One program; once more on a fresh slot, where the sandbox failed."""
         execution = Execution("error", level=self.level)
         for _ in range(2):
@@ -224,7 +232,7 @@ class Pool:
         except levels.SandboxUnavailable as error:
             return Execution("error", level=self.level, reason=str(error))
         if language == "python":
-            return self._attempt(job)
+            return self.attempt(job)
         return languages.run(self, job, language)
 
     async def arun(self, program: str | bytes, **options: Any) -> Execution:

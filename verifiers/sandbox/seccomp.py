@@ -130,12 +130,15 @@ def base(machine: str = "") -> bytes:
     return filter + _answer(_refuse(errno.ENOSYS))  # clone3 too: glibc then calls clone, whose flags can be seen.
 
 
-def top(machine: str = "", *, processes: bool, writes: bool, opens: bool, own_pid_namespace: bool) -> bytes:
+def top(
+    machine: str = "", *, processes: bool, executes: bool, writes: bool, opens: bool, own_pid_namespace: bool
+) -> bytes:
     """The upper layer, for one program; see `top_for`.
 
     Args:
       machine: as `platform.machine()` names it.
       processes: whether it may start others.
+      executes: whether it may become another program.
       writes: whether it has a folder to write to.
       opens: whether it may open files at all.
       own_pid_namespace: whether the others that it could signal are its own.
@@ -156,7 +159,9 @@ def top(machine: str = "", *, processes: bool, writes: bool, opens: bool, own_pi
         only_threads = _step(ANY_BIT, THREAD, 1, 0) + busy
         filter += _rule(number["clone"], _argument(0) + no_namespaces + only_threads + _answer(ALLOW))
         filter += b"".join(_rule(number[name], busy) for name in ("fork", "vfork") if name in number)
-        filter += b"".join(_rule(number[name], _answer(denied)) for name in ("execve", "setsid", "setpgid"))
+        filter += b"".join(_rule(number[name], _answer(denied)) for name in ("setsid", "setpgid"))
+    if not executes:
+        filter += _rule(number["execve"], _answer(denied))
     if not (processes and own_pid_namespace):
         for name in ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
             filter += _rule(number[name], _if_among(0, (_SELF,), ALLOW, denied))

@@ -15,12 +15,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+from verifiers.sandbox.monitor import Usage
 from verifiers.sandbox.types import DEFAULT, Execution, Limits
 
 LEVELS = ("namespaces", "landlock", "seccomp")  # The safe ones, best first.
 GRACE = 20.0  # Seconds that a fork-server has to answer, beyond the limits of the program.
 # Modules that run inside jails, beside or in place of a program: see `Pool.open`.
-HARNESSES = ("verifiers.sandbox.session", "verifiers.judging.inside")
+HARNESSES = ("verifiers.sandbox.notebook", "verifiers.judging.inside")
 # What programs often import. Each module makes every fork dearer, so the list is short.
 PRELOAD = """
     abc array base64 bisect calendar cmath collections contextlib copy csv ctypes dataclasses datetime decimal enum
@@ -51,11 +52,14 @@ _serial = itertools.count()
 
 
 class SlotFailed(RuntimeError):
-    """The fork-server could not be started, or ended, or did not answer."""
+    """The fork-server could not be started, or ended, or did not answer.
 
+    `refused` says that the kernel, or whoever set this machine up, does not allow its jail.
+    """
 
-class JailRefused(SlotFailed):
-    """The kernel, or whoever set this machine up, does not allow the jail. The message is the kernel's."""
+    def __init__(self, message: str, *, refused: bool = False):
+        super().__init__(message)
+        self.refused = refused
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,7 +101,6 @@ class Slot:
       preload: modules to import beforehand, besides the usual ones.
 
     Raises:
-      JailRefused: the kernel does not allow its jail.
       SlotFailed: it could not be started.
     """
 
@@ -121,7 +124,7 @@ class Slot:
                 [*command, str(theirs.fileno()), json.dumps(config)],
                 pass_fds=[theirs.fileno()],
                 env=ENVIRONMENT,
-                cwd="/",
+                cwd="/tmp" if level == "unsafe" else "/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._log,
@@ -129,9 +132,9 @@ class Slot:
             )
         self.control = ours
         try:
-            answer = self._receive(GRACE)
+            answer = self.receive(GRACE)
             if "error" in answer:
-                raise JailRefused(answer["error"])
+                raise SlotFailed(answer["error"], refused=True)
             self.has_cgroup: bool = answer["cgroup"]
         except SlotFailed:
             self.close()
@@ -148,7 +151,7 @@ class Slot:
         owned += [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr")]
         owned.append(_sealed(_payload(job)))
         limits = dataclasses.asdict(job.limits) | {"any_address": job.any_address}
-        request = {"limits": limits, "entry": job.entry, "keep": job.keep}
+        request = {"limits": limits, "entry": job.entry, "keep": job.keep, "executes": bool(job.argv)}
         try:
             socket.send_fds(self.control, [json.dumps(request).encode()], [*owned[:3], *job.channels, owned[3]])
         except OSError as error:
@@ -160,15 +163,23 @@ class Slot:
                 os.close(descriptor)
         return Running(self, job, owned[1], owned[2])
 
+    def ask(self) -> None:
+        """Asks what the running program has used up; `receive` gives the answer, unless it has ended.
+
+        Raises:
+          SlotFailed: it is gone.
+        """
+        try:
+            self.control.send(b"?")
+        except OSError as error:
+            raise SlotFailed(f"the fork-server has gone: {error}") from None
+
     def receive(self, seconds: float) -> dict:
         """The next message of the fork-server.
 
         Raises:
           SlotFailed: it is gone, or silent.
         """
-        return self._receive(seconds)
-
-    def _receive(self, seconds: float) -> dict:
         self.control.settimeout(seconds)
         try:
             message = self.control.recv(1 << 16)
@@ -211,6 +222,8 @@ class Running:
         self._job = job
         self._outputs = (stdout, stderr)
         self._execution: Execution | None = None
+        self._answer: dict | None = None
+        self.sound = True  # Whether its slot can serve again.
 
     def kill(self) -> None:
         """Ends it, if it still runs."""
@@ -224,6 +237,24 @@ class Running:
         """What it has written so far, from the byte `at` on, at most `size` bytes."""
         return os.pread(self._outputs[stderr], size, at)
 
+    def size(self, *, stderr: bool = False) -> int:
+        """How many bytes it has written so far."""
+        return os.fstat(self._outputs[stderr]).st_size
+
+    def usage(self) -> Usage | None:
+        """What it has used up so far; None when it has ended.
+
+        Raises:
+          SlotFailed: the fork-server has gone, or is silent.
+        """
+        if self._answer is None and self._execution is None:
+            self.slot.ask()
+            answer = self.slot.receive(GRACE)
+            if "usage" in answer:
+                return Usage(*answer["usage"])
+            self._answer = answer
+        return None
+
     def wait(self) -> Execution:
         """What came of it, when it has ended.
 
@@ -231,12 +262,11 @@ class Running:
           SlotFailed: the fork-server has gone, or is silent.
         """
         if self._execution is None:
-            limits = self._job.limits
+            self.sound = False
             try:
-                answer = self.slot.receive(limits.wall_s + GRACE)
-                while "usage" in answer:  # To a question that was asked too late.
-                    answer = self.slot.receive(limits.wall_s + GRACE)
-                self._execution = _judge(answer, limits, self.slot.level, *self._outputs)
+                answer = self._answer or self.slot.receive(self._job.limits.wall_s + GRACE)
+                self._execution = _judge(answer, self._job.limits, self.slot.level, *self._outputs)
+                self.sound = answer["setup"] == "ok"
             finally:
                 self.discard()
         return self._execution

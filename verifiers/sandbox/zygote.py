@@ -137,11 +137,12 @@ class Server:
         kernel.prctl(kernel.SET_DUMPABLE, 0)
         kernel.install_filter(seccomp.base())
         isolated = self.level == "namespaces"
+        opens = self.level != "seccomp"
         self.filters = {
-            many: seccomp.top(
-                processes=many, writes=isolated, opens=self.level != "seccomp", own_pid_namespace=isolated
+            (many, executes): seccomp.top(
+                processes=many, executes=executes, writes=isolated, opens=opens, own_pid_namespace=isolated
             )
-            for many in (False, True)
+            for many, executes in ((False, False), (False, True), (True, True))
         }
 
     def serve(self) -> None:
@@ -150,9 +151,9 @@ class Server:
             message, descriptors, _, _ = socket.recv_fds(self.control, 1 << 16, 16)
             if not message:
                 return
+            if not descriptors:
+                continue  # A question or a cancellation that came after the end.
             request = json.loads(message)
-            if "limits" not in request:
-                continue  # A cancellation that came after the end.
             self._prepare_tmp(request["limits"]["tmp_mb"])
             self.control.sendall(json.dumps(self._run(request, descriptors)).encode())
             if not request["keep"]:
@@ -265,7 +266,7 @@ class Server:
             os.closerange(KEPT + self.kept, 4096)
             self._limit(limits)
             if self.filters:
-                kernel.install_filter(seccomp.top_for(self.filters[many], os.getpid()))
+                kernel.install_filter(seccomp.top_for(self.filters[many, many or request["executes"]], os.getpid()))
             os.write(start, b"ok")
             os.close(start)
         except OSError as error:
