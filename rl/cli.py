@@ -184,15 +184,34 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from rl.configfile import Mistake
     from rl.doctor import diagnose
 
+    if options.mesh and not options.model:
+        raise Mistake("--mesh spreads a model: name one.")
     facts, wrong = diagnose()
     for name, description in facts:
         print(f"{name:<10} {description}")
+    if options.model:
+        _print_placement(options.model, options.mesh)
     for sentence in wrong:
         print(f"wrong:     {sentence}")
     print("All is well." if not wrong else f"{len(wrong)} found wrong.")
     return int(bool(wrong))
+
+
+def _print_placement(path: str, mesh: str | None) -> None:
+    import jax
+
+    from policy import pretrained
+    from policy.sharding import describe, parse_mesh, table
+    from policy.transformer import parameter_shapes
+
+    config = pretrained(path).config
+    sizes = parse_mesh(mesh) if mesh else {"fsdp": jax.device_count()}
+    print(f"\nHow the parameters of {path} rest on devices:")
+    for rule, description in describe(sizes, parameter_shapes(config), table(config)):
+        print(f"{rule:<34} {description}")
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -273,11 +292,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for a hack (default: 120)")
 
-    command("doctor", _doctor, "say what this machine has for a run, and what is wrong with it")
+    doctor = command("doctor", _doctor, "say what this machine has for a run, and what is wrong with it")
+    doctor.add_argument("model", nargs="?", metavar="MODEL", help="say too how its parameters rest on devices")
+    doctor.add_argument("--mesh", metavar="AXES", help="e.g. fsdp=2,tensor=4 (default: all devices along fsdp)")
 
     export = command("export", _export, "write a run's policy as a Hugging Face directory")
     export.add_argument("run", metavar="RUN", help="the run's directory")
     export.add_argument("out", metavar="OUT_DIR", help="the directory to make")
     export.add_argument("--step", type=int, metavar="N", help="of the checkpoint (default: the last)")
-    export.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="float32 is exact")
+    export.add_argument(
+        "--dtype", choices=["bfloat16", "float16", "float32"], default="bfloat16", help="float32 is exact"
+    )
     return parser

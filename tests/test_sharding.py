@@ -11,10 +11,12 @@ import jax
 import pytest
 import small
 from jax.sharding import PartitionSpec as P
+from model_files import write_directory
 
 from policy import layout
 from policy.sharding import GROK_1, bytes_per_device, describe, make_mesh, parse_mesh, partition, shardings, table
 from policy.transformer import parameter_shapes
+from rl.cli import main
 
 HERE = pathlib.Path(__file__).parent
 SHAPES = parameter_shapes(small.CONFIG)
@@ -102,6 +104,23 @@ def test_meshes():
     mesh = make_mesh(devices=jax.devices()[:1])
     placed = jax.device_put(layout.random(small.CONFIG, 0), shardings(mesh, SHAPES, table(small.CONFIG)))
     assert placed["embedding"]["w"].shape == SHAPES["embedding"]["w"]
+
+
+def test_the_doctor_prints_the_table(tmp_path, capsys):
+    path = write_directory(tmp_path / "model")
+    main(["doctor", str(path), "--mesh", "fsdp=2,tensor=2"])
+    out = capsys.readouterr().out
+    # head and embedding: 2 x 260 x 8 numbers.
+    assert re.search(r"\(embedding\|head\)/w +\(tensor, fsdp\): 2 of 16\.2 KiB, 4\.1 KiB a device", out)
+    assert re.search(r"\.\*norm/\(scale\|offset\) +\(copied\): 5 of 160 B, 160 B a device", out)
+    assert re.search(r"fsdp 2 × tensor 2 +\d,\d+ parameters, .* a device, .* with gradient and Adam's moments", out)
+    assert main(["doctor", str(path), "--mesh", "fsdp=3"]) == 2
+    assert re.search(
+        r"cannot be cut evenly: .*embedding/w of shape \[260, 8\] along axis 1 by fsdp = 3", capsys.readouterr().err
+    )
+    assert main(["doctor", str(path), "--mesh", "rows=3"]) == 2
+    assert "axes data, fsdp, tensor, expert; got 'rows=3'" in capsys.readouterr().err
+    assert main(["doctor", "--mesh", "fsdp=3"]) == 2
 
 
 @pytest.mark.parametrize("sizes", [{"fsdp": 4, "tensor": 2}, {"fsdp": 2, "tensor": 2, "expert": 2}], ids=str)
