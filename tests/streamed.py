@@ -1,5 +1,6 @@
 """A program on eight virtual devices: writes a model directory, loads it onto them, and says what memory that took."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -9,9 +10,10 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import jax
 import numpy as np
-from model_files import BYTES, described
+from model_files import BYTES
 
 from policy import TransformerConfig, pretrained
+from policy.families import family_of, write_config
 from policy.layout import HUGGING_FACE, layout
 from policy.safetensors_files import open_directory, write
 from policy.sharding import make_mesh, shardings, table
@@ -30,12 +32,18 @@ def forget_peak() -> int:
     return memory("VmRSS")
 
 
-def main(directory: pathlib.Path, layers: int, vocab: int, width: int) -> dict:
+def main(directory: pathlib.Path, layers: int, vocab: int, width: int, experts: int) -> dict:
     config = TransformerConfig(
         vocab_size=vocab, width=width, num_layers=layers, num_heads=12, num_kv_heads=4, head_dim=128,
         mlp_width=4096, context=64, tied_embedding=False,
     )  # fmt: skip
-    shapes = {name: shape for parts in layout(config, HUGGING_FACE).values() for name, shape in parts}
+    if experts:
+        config = dataclasses.replace(
+            config, architecture="MixtralForCausalLM", num_experts=experts, experts_per_token=2, expert_width=4096,
+            renormalized=True,
+        )  # fmt: skip
+    tree = layout(config, HUGGING_FACE | dict(family_of(config).names))
+    shapes = {name: shape[-2:] for parts in tree.values() for name, shape in parts}
     largest = 4 * max(int(np.prod(shape)) for shape in shapes.values())
     numbers = {name: i + 1 for i, name in enumerate(shapes)}
 
@@ -47,7 +55,7 @@ def main(directory: pathlib.Path, layers: int, vocab: int, width: int) -> dict:
     before = forget_peak()
     write(directory, shapes, read, "F32", shard_size=100 << 20)
     wrote = memory("VmHWM") - before
-    (directory / "config.json").write_text(json.dumps(described(config)))
+    (directory / "config.json").write_text(json.dumps(write_config(config) | {"eos_token_id": 1}))
     (directory / "tokenizer.json").write_text(BYTES.definition)
 
     places = shardings(make_mesh(fsdp=4, tensor=2), parameter_shapes(config), table(config))
@@ -60,8 +68,8 @@ def main(directory: pathlib.Path, layers: int, vocab: int, width: int) -> dict:
     held = sum(shard.data.nbytes for x in leaves for shard in x.addressable_shards)
 
     weights = open_directory(directory)
-    for (module, name), parts in layout(config, HUGGING_FACE).items():
-        expected = np.concatenate([weights.read(part) for part, _ in parts])
+    for (module, name), parts in tree.items():
+        expected = np.concatenate([weights.read(part).reshape(shape) for part, shape in parts])
         np.testing.assert_array_equal(np.asarray(params[module][name]), expected)
         assert params[module][name].sharding == places[module][name]
     return {

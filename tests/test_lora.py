@@ -6,7 +6,7 @@ import pickle
 import jax
 import numpy as np
 import pytest
-from model_files import CONFIG, TIED, assert_equal, described, tensors, write_directory
+from model_files import BYTES, CONFIG, TIED, assert_equal, described, tensors, write_directory
 from safetensors.numpy import load_file, save_file
 
 import policy
@@ -187,3 +187,30 @@ def test_peft_agrees(tmp_path):
     unmerged = policy.pretrained(base).load(0)
     assert all(np.abs(found[f"layer_{i}/{m}"]["w"] - unmerged[f"layer_{i}/{m}"]["w"]).max() > 0.1
                for i in (0, 1) for m in ("qkv", "out", "up"))  # fmt: skip
+
+
+def test_peft_agrees_where_weights_are_stored_transposed(tmp_path):
+    peft = pytest.importorskip("peft", reason="needs peft (the extra `parity`)")
+    transformers = pytest.importorskip("transformers")
+    shape = transformers.GPT2Config(
+        vocab_size=260, n_embd=8, n_layer=1, n_head=2, n_positions=32, eos_token_id=1, bos_token_id=1
+    )
+    model = transformers.GPT2LMHeadModel(shape)
+    model.save_pretrained(tmp_path / "base")
+    options = peft.LoraConfig(
+        r=2, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True, task_type="CAUSAL_LM"
+    )
+    theirs = peft.get_peft_model(model, options)
+    for name, parameter in theirs.named_parameters():
+        if "lora_" in name:
+            parameter.data.normal_()
+    theirs.save_pretrained(tmp_path / "adapter")
+    theirs.merge_and_unload().save_pretrained(tmp_path / "merged")
+    for folder in ("base", "merged"):
+        (tmp_path / folder / "tokenizer.json").write_text(BYTES.definition)
+    ours = policy.pretrained(tmp_path / "base", adapter=tmp_path / "adapter").load(0)
+    expected = policy.pretrained(tmp_path / "merged").load(0)
+    # The output projection is square: only the table of names says that it is stored transposed.
+    assert ours["layer_0/out"]["w"].shape == (8, 8)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5), ours, expected)
+    assert read_adapter(write_adapter(read_adapter(tmp_path / "adapter"), tmp_path / "written")).transposed

@@ -38,15 +38,15 @@ def test_every_part_of_a_joined_parameter(monkeypatch, chunk):
 
 
 @pytest.mark.parametrize(
-    ("layers", "vocab", "width", "least"),
-    [(1, 32768, 512, 0.15e9), pytest.param(5, 49152, 1536, 1e9, marks=pytest.mark.slow)],
+    ("layers", "vocab", "width", "experts", "least"),
+    [(1, 32768, 512, 4, 0.15e9), pytest.param(5, 49152, 1536, 0, 1e9, marks=pytest.mark.slow)],
 )
-def test_peak_memory_of_a_load_onto_eight_devices(tmp_path, layers, vocab, width, least):
+def test_peak_memory_of_a_load_onto_eight_devices(tmp_path, layers, vocab, width, experts, least):
     if not pathlib.Path("/proc/self/clear_refs").exists():
         pytest.skip("needs Linux's /proc to measure memory")
     if shutil.disk_usage(tmp_path).free < 2 * least:
         pytest.skip(f"needs {2 * least:.0e} bytes of disk in {tmp_path}")
-    arguments = [sys.executable, HERE / "streamed.py", tmp_path / "model", *map(str, (layers, vocab, width))]
+    arguments = [sys.executable, HERE / "streamed.py", tmp_path / "model", *map(str, (layers, vocab, width, experts))]
     result = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     found = json.loads(result.stdout)
