@@ -3,6 +3,10 @@
 from policy.download import smollm2 as smollm2
 from policy.engine import Engine as Engine
 from policy.export import export as export
+from policy.lora import Adapter as Adapter
+from policy.lora import merge as merge
+from policy.lora import read_adapter as read_adapter
+from policy.lora import write_adapter as write_adapter
 from policy.pretrained import from_scratch as from_scratch
 from policy.pretrained import pretrained as pretrained
 from policy.tokenizer import ByteTokenizer as ByteTokenizer
