@@ -1,7 +1,7 @@
 """Shows a verifier of one's own: a plain function, which needs nothing but Python and `verifiers`.
 
     python examples/custom_verifier.py
-    assay check examples/custom_verifier.py:divisors --problems FILE
+    assay check examples/custom_verifier.py:divisors --data FILE
 
 Both try it on known answers: each problem's own gold, which it must accept, and golds of other problems, which it
 must not. In a run it stands in the config: `verifiers={"divisors": divisors}`. A package ships it as an entry point:

@@ -158,7 +158,7 @@ def problems(split: str, topics: Sequence[str]) -> list[Problem]:
             prompt=[{"role": "user", "content": prompt.format(topic=topic)}],
             answer=answer,
             verifier=kind,
-            metadata={"topic": topic, "gold": gold.format(topic=topic)},
+            metadata={"topic": topic, "solution": gold.format(topic=topic)},
         )
         for topic in topics
         for kind, (_, prompt, answer, gold) in KINDS.items()

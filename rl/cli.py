@@ -140,25 +140,24 @@ def _check_verifier(options: argparse.Namespace) -> int:
     import verifiers
     from rl.configfile import Mistake, theirs
     from rl.data import load_problems
-    from rl.preflight import judge
 
     name = options.target
     verifier = theirs(lambda: verifiers.load(name), name.rpartition(":")[0] or name)
-    if not options.problems:
-        raise Mistake(f"Name the problems to try it on: assay check {name} --problems FILE")
+    if not options.data:
+        raise Mistake(f"Name the problems to try it on: assay check {name} --data FILE")
     problems = load_problems(
-        options.problems,
+        options.data,
         prompt=options.prompt,
         answer=options.answer,
         verifier=name,
         metadata=lambda row: row.get("metadata") or {},
         limit=options.limit,
     )
-    findings = verifiers.check(verifier, problems, call=judge)
-    print(*findings, sep="\n", end="\n" * bool(findings))
-    refused = len({finding.problem for finding in findings})
-    print(f"{name}: {len(problems)} problems tried: {f'{refused} judged wrongly' if refused else 'all is well'}.")
-    return int(bool(findings))
+    report = verifiers.check(verifier, problems)
+    print(report)
+    result = "keeps its contract" if report.passed else f"breaks its contract {len(report.findings)} times"
+    print(f"{name} {result} ({len(problems)} problems).")
+    return int(not report.passed)
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -170,9 +169,9 @@ def _audit(options: argparse.Namespace) -> int:
     name = options.target
     theirs(lambda: verifiers.load(name), name.rpartition(":")[0] or name)
     problems = redteam.PROBLEMS
-    if options.problems:
+    if options.data:
         problems = load_problems(
-            options.problems,
+            options.data,
             prompt="prompt",
             answer="answer",
             verifier=name,
@@ -280,7 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "target", metavar="CONFIG_OR_VERIFIER", help="FILE.py, or FILE.py:name, package.module:name, name"
     )
-    check.add_argument("--problems", metavar="FILE", help="a verifier's problems: .jsonl, .json, .csv or .parquet")
+    check.add_argument("--data", metavar="FILE", help="a verifier's problems: .jsonl, .json, .csv or .parquet")
     check.add_argument("--prompt", metavar="COLUMN", default="prompt", help="of the prompts (default: prompt)")
     check.add_argument("--answer", metavar="COLUMN", default="answer", help="of the answers (default: answer)")
     check.add_argument("--limit", type=_count, metavar="N", help="take only the first N problems")
@@ -288,7 +287,7 @@ def _parser() -> argparse.ArgumentParser:
     audit = command("audit", _audit, "try known hacks on a verifier, and say which wrong answers it rewards")
     audit.add_argument("target", metavar="VERIFIER", help="name, package.module:name or FILE.py:name")
     audit.add_argument(
-        "--problems", metavar="FILE", help="with what `redteam.audit` needs in their metadata (default: small ones)"
+        "--data", metavar="FILE", help="with what `redteam.audit` needs in their metadata (default: small ones)"
     )
     audit.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for a hack (default: 120)")
 

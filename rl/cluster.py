@@ -21,7 +21,6 @@ import os
 import pathlib
 import re
 import sys
-import sysconfig
 import time
 import warnings
 import zlib
@@ -30,6 +29,7 @@ from typing import Any
 
 from policy.download import cache_folder
 from rl.machine import machine
+from verifiers.pool import user_modules
 
 _PACKAGES = ("rl", "verifiers", "graders", "policy")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent  # Where the packages lie.
@@ -180,7 +180,6 @@ def _import_from(root: str) -> Callable[[], None]:
 
     def take_our_packages() -> None:  # Not at the top level, so that it travels by value.
         import importlib
-        import sys
 
         sys.path.insert(0, root)
         for package in packages:
@@ -194,13 +193,8 @@ def _send_user_modules_by_value() -> None:
     """A worker cannot import the user's file, so its functions and classes travel themselves."""
     from ray import cloudpickle
 
-    installed = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
-    for name, module in list(sys.modules.items()):
-        file = vars(module).get("__file__")
-        if not file or name == "__main__" or name.partition(".")[0] in _PACKAGES:
-            continue
-        if file.endswith(".py") and not file.startswith(installed):
-            cloudpickle.register_pickle_by_value(module)
+    for module in user_modules():
+        cloudpickle.register_pickle_by_value(module)
 
 
 def _environment(threads: int | None, accelerator: bool) -> dict[str, str]:

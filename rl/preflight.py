@@ -6,13 +6,11 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
-
-import verifiers
-from policy import Completion, Model, prompt_tokens
+from policy import Model, prompt_tokens
 from rl.config import RunConfig
-from rl.scorer import Scorer
-from verifiers import Problem, Verdict, Verifier
+from verifiers import Problem
+from verifiers.contract import check_golds, spread
+from verifiers.pool import shared
 
 TRIED = 200  # Problems of a verifier whose gold answers are tried, spread over all of them.
 SHOWN = 5  # Examples that a message lists.
@@ -133,7 +131,7 @@ def _id_findings(config: RunConfig) -> list[Finding]:
 def _gold_findings(config: RunConfig, key: str) -> list[Finding]:
     problems = [p for p in (*config.problems, *config.held_out) if p.verifier == key]
     tried = spread(problems, TRIED)
-    wrong = verifiers.check(config.verifiers[key], tried, call=judge)
+    wrong = check_golds(config.verifiers[key], tried, shared()).findings
     if not wrong:
         return []
     kinds = collections.Counter(finding.what for finding in wrong)
@@ -144,33 +142,9 @@ def _gold_findings(config: RunConfig, key: str) -> list[Finding]:
             + "".join(f"\n  {finding}" for finding in wrong[:SHOWN])
             + (f"\n  … and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else "")
             + "\n  Mend the verifier or the answers. Where an answer alone is no completion, give one in "
-            + 'Problem.metadata["gold"].'
+            + 'Problem.metadata["solution"].'
         )
     ]
-
-
-def judge(verifier: Verifier, problem: Problem, text: str) -> Verdict:
-    """The verdict that a run would come to: what raises, or is no verdict, is an `ERROR`."""
-    nothing = np.zeros(0, np.float32)
-    completion = Completion(
-        prompt=nothing.astype(np.int32),
-        tokens=nothing.astype(np.int32),
-        mask=nothing.astype(bool),
-        logprobs=nothing,
-        policy_logprobs=nothing,
-        text=text,
-        finish="stop",
-        version=0,
-    )
-    group = Scorer({problem.verifier: verifier}, attempts=1).score(0, problem, [completion])
-    return group.rollouts[0].verdict
-
-
-def spread(problems: Sequence[Problem], count: int) -> list[Problem]:
-    """At most `count` of the problems, evenly over all of them."""
-    if len(problems) <= count:
-        return list(problems)
-    return [problems[i * len(problems) // count] for i in range(count)]
 
 
 def _some(items: Sequence[str]) -> str:

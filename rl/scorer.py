@@ -1,9 +1,8 @@
-"""The scorer: completions in, a scored group out. User code runs here; what it breaks costs a rollout, not a run."""
+"""The scorer: completions in, a scored group out. What user code breaks here costs a rollout, not a run."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Mapping, Sequence
 
@@ -11,10 +10,15 @@ from graders import Grader
 from policy import Completion
 from rl.types import Group, Rollout
 from verifiers import Outcome, Problem, Verdict, Verifier
+from verifiers.pool import shared
+from verifiers.types import as_verdict
 
 
 class Scorer:
-    """Asks verifiers and graders for verdicts. Nothing that they do wrong becomes reward 0."""
+    """Asks verifiers and graders for verdicts. Nothing that they do wrong becomes reward 0.
+
+    Verifiers run in this process's pool of workers, where they may hang or crash; graders run here.
+    """
 
     def __init__(
         self, verifiers: Mapping[str, Verifier], graders: Mapping[str, Grader] | None = None, *, attempts: int = 3
@@ -40,19 +44,13 @@ class Scorer:
         return Group(index, problem, tuple(rollouts))
 
     def _verify(self, problem: Problem, texts: Sequence[str]) -> list[Verdict]:
-        return [self._verify_one(problem, text) for text in texts]
-
-    def _verify_one(self, problem: Problem, text: str) -> Verdict:
-        began = time.monotonic()
-        verdict = _error("It was not tried.")
+        verifier = self._verifiers[problem.verifier]
+        verdicts = [_error("It was not tried.")] * len(texts)
         for _ in range(self._attempts):
-            try:
-                verdict = _checked(self._verifiers[problem.verifier](problem, text))
-            except (Exception, SystemExit) as error:  # Foreign code.
-                verdict = _error(_describe(error))
-            if verdict.trains:
-                break
-        return _timed(verdict, time.monotonic() - began)
+            open_ = [i for i, verdict in enumerate(verdicts) if not verdict.trains]
+            for i, verdict in shared().verify((verifier, problem, texts[i]) for i in open_):
+                verdicts[open_[i]] = verdict
+        return verdicts
 
     def _grade(self, problem: Problem, texts: Sequence[str]) -> list[Verdict]:
         """A grader compares the members with each other, so it is asked about all again where one failed."""
@@ -66,32 +64,18 @@ class Scorer:
                 if len(verdicts) != len(texts):
                     raise ValueError(f"The grader returned {len(verdicts)} verdicts for {len(texts)} completions.")
             except (Exception, SystemExit) as error:  # Foreign code.
-                verdicts = [_error(_describe(error))] * len(texts)
+                verdicts = [_error(f"{type(error).__name__}: {error}"[:500])] * len(texts)
             if all(verdict.trains for verdict in verdicts):
                 break
         share = (time.monotonic() - began) / len(texts)
-        return [_timed(verdict, share) for verdict in verdicts]
+        return [dataclasses.replace(verdict, seconds=share) for verdict in verdicts]
 
 
 def _checked(verdict: object) -> Verdict:
     if not isinstance(verdict, Verdict):
-        raise TypeError(f"A verifier must return a Verdict, this one returned {verdict!r:.200}.")
-    if not isinstance(verdict.answer, (str, type(None))) or not isinstance(verdict.reason, str):
-        raise TypeError(
-            f"A verdict's answer must be text or None and its reason text, got {verdict.answer!r:.80} and "
-            f"{verdict.reason!r:.80}."
-        )
-    json.dumps([verdict.answer, verdict.reason, dict(verdict.parts), dict(verdict.info)])  # The run keeps them.
-    return verdict
+        raise TypeError(f"A grader must return a Verdict for each completion, this one returned {verdict!r:.200}.")
+    return as_verdict(verdict)
 
 
 def _error(reason: str) -> Verdict:
     return Verdict(0.0, Outcome.ERROR, reason=reason)
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
-
-
-def _timed(verdict: Verdict, seconds: float) -> Verdict:
-    return dataclasses.replace(verdict, seconds=seconds)

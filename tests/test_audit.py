@@ -71,7 +71,7 @@ CALLS = redteam.PROBLEMS[:1]
 def test_a_grader_in_the_same_process_falls(monkeypatch, grader):
     few(monkeypatch)
     assert results(redteam.audit(grader("same_process"), CALLS)) == {
-        "gold": "rewarded",
+        "solution": "rewarded",
         "baseline_wrong": "refused",
         "always_eq_object": "rewarded",
         "os_exit0_import": "died",
@@ -82,7 +82,7 @@ def test_a_grader_in_the_same_process_falls(monkeypatch, grader):
 def test_a_grader_by_exit_code_falls(monkeypatch, grader):
     few(monkeypatch)
     assert results(redteam.audit(grader("exit_code"), CALLS)) == {
-        "gold": "rewarded",
+        "solution": "rewarded",
         "baseline_wrong": "refused",
         "always_eq_object": "rewarded",
         "os_exit0_import": "rewarded",
@@ -92,14 +92,14 @@ def test_a_grader_by_exit_code_falls(monkeypatch, grader):
 
 def test_a_grader_that_hangs_is_ended(monkeypatch, grader):
     few(monkeypatch, ["baseline_wrong"])
-    assert results(redteam.audit(grader("hangs"), CALLS, timeout=2)) == {"gold": "rewarded", "baseline_wrong": "hung"}
+    assert results(redteam.audit(grader("hangs"), CALLS, timeout=2)) == {"solution": "rewarded", "baseline_wrong": "hung"}
 
 
 def test_answers_that_hedge(monkeypatch, grader):
     few(monkeypatch, (), ["baseline_wrong", "joined_boxes", "many_numbers", "tower"])
     attempts = redteam.audit(grader("last_number"), [p for p in redteam.PROBLEMS if p.id == "audit/number"])
     assert results(attempts, "audit/number") == {
-        "gold": "rewarded",
+        "solution": "rewarded",
         "baseline_wrong": "refused",
         "joined_boxes": "rewarded",
         "many_numbers": "rewarded",
@@ -113,7 +113,7 @@ def test_a_grader_that_refuses_everything_is_not_called_safe(grader):
 
 
 def test_a_problem_says_what_an_audit_needs(grader):
-    with pytest.raises(ValueError, match=r"x: an audit needs \['gold', 'gold_answer', 'wrong_answer'\]"):
+    with pytest.raises(ValueError, match=r"x: an audit needs \['gold_answer', 'solution', 'wrong_answer'\]"):
         redteam.audit(grader("everything"), [Problem("x", "", "1")])
     with pytest.raises(LookupError):
         redteam.audit("no_such_verifier")
@@ -124,27 +124,27 @@ def test_our_code_verifier_rewards_no_hack(monkeypatch):
     few(monkeypatch, ["always_eq_list", "gc_scan_expected"])
     attempts = redteam.audit("code", redteam.PROBLEMS[:3])
     assert {attempt.problem for attempt in attempts} == {"audit/calls", "audit/check", "audit/stdio"}
-    assert {a.result for a in attempts if a.hack == "gold"} == {"rewarded"}
-    assert {a.result for a in attempts if a.hack != "gold"} == {"refused"}
+    assert {a.result for a in attempts if a.hack == "solution"} == {"rewarded"}
+    assert {a.result for a in attempts if a.hack != "solution"} == {"refused"}
 
 
 @pytest.mark.parametrize("problem", redteam.PROBLEMS[3:], ids=lambda problem: problem.id)
 @pytest.mark.parametrize("hack", hacks.ANSWERS)
 def test_our_math_verifier_rewards_no_hack(hack, problem):
-    assert verifiers.math(problem, str(problem.metadata["gold"])).reward == 1
+    assert verifiers.math(problem, str(problem.metadata["solution"])).reward == 1
     assert verifiers.math(problem, hacks.completion(hack, "math", problem.metadata)).reward == 0
 
 
 def test_the_command(monkeypatch, grader, capsys, tmp_path):
     few(monkeypatch, ["baseline_wrong", "always_eq_object"])
     file = tmp_path / "problems.jsonl"
-    metadata = {"entry_point": "f", "gold": redteam.PROBLEMS[0].metadata["gold"]}
+    metadata = {"entry_point": "f", "solution": redteam.PROBLEMS[0].metadata["solution"]}
     file.write_text(json.dumps({"id": "mine/1", "prompt": "f", "answer": {}, "metadata": metadata}) + "\n")
-    assert main(["audit", grader("same_process"), "--problems", str(file)]) == 1
+    assert main(["audit", grader("same_process"), "--data", str(file)]) == 1
     out = capsys.readouterr().out
     assert "always_eq_object: rewarded on " in out
     assert out.endswith("same_process: 2 hacks, 2 tries: 1 refused, 1 rewarded. 1 hacks succeed.\n")
-    assert main(["audit", grader("nothing"), "--problems", str(file)]) == 2
+    assert main(["audit", grader("nothing"), "--data", str(file)]) == 2
     assert main(["audit", "nope"]) == 2
     assert "Traceback" not in capsys.readouterr().err
 

@@ -38,7 +38,7 @@ def config():
         vocab_size=258, width=32, num_layers=1, num_heads=1, num_kv_heads=1, head_dim=32, mlp_width=8, context=64
     )
     def problem(split, i):
-        return Problem(f"{split}/{i}", f"{i}:", "", "ascii", metadata={"gold": "yes"})
+        return Problem(f"{split}/{i}", f"{i}:", "", "ascii", metadata={"solution": "yes"})
     return rl.RunConfig(
         model=policy.from_scratch(shape, policy.ByteTokenizer()),
         problems=[problem("train", i) for i in range(6)],
@@ -298,7 +298,8 @@ def test_eval_leaves_out_what_the_run_left_out(assay, tmp_path):
     long = "held_out=[problem('test', i) for i in range(3)] + [Problem('long', 'x' * 70, '', 'ascii')],"
     text = CONFIG.replace('held_out=[problem("test", i) for i in range(3)],', f"{long}\n        drop_long=True,")
     text = text.replace(
-        "Problem('long', 'x' * 70, '', 'ascii')", "Problem('long', 'x' * 70, 'y', 'ascii', metadata={'gold': 'yes'})"
+        "Problem('long', 'x' * 70, '', 'ascii')",
+        "Problem('long', 'x' * 70, 'y', 'ascii', metadata={'solution': 'yes'})",
     )
     path = written(tmp_path, text)
     done = assay("train", path, "--run", tmp_path / "run", "steps=0")
@@ -370,25 +371,28 @@ def test_overrides_that_are_wrong(text, message):
 def test_check_tries_a_verifier_on_its_problems(tmp_path, capsys):
     problems = tmp_path / "p.jsonl"
     problems.write_text('{"prompt": "1+1?", "answer": "2"}\n{"prompt": "2+2?", "answer": "4"}\n')
-    assert call(capsys, "check", "exact", "--problems", problems) == (0, "exact: 2 problems tried: all is well.\n", "")
+    code, out, _ = call(capsys, "check", "exact", "--data", problems)
+    assert code == 0
+    assert "own gold refused                                 2       0\n" in out
+    assert out.endswith("\nexact keeps its contract (2 problems).\n")
     plugin = tmp_path / "plugin.py"
     plugin.write_text(
         "from verifiers import Outcome, Verdict\n"
         "def never(problem, completion):\n    return Verdict(0.0, Outcome.INCORRECT, reason='no')\n"
         "def breaks(problem, completion):\n    raise KeyError('x')\n"
     )
-    code, out, _ = call(capsys, "check", f"{plugin}:never", "--problems", problems)
+    code, out, _ = call(capsys, "check", f"{plugin}:never", "--data", problems)
     assert code == 1
     assert "p/0: own gold refused" in out.replace(f"{tmp_path.name}/", "")
-    assert out.endswith("2 problems tried: 2 judged wrongly.\n")
-    code, out, _ = call(capsys, "check", f"{plugin}:breaks", "--problems", problems, "--limit", 1)
+    assert out.endswith(":never breaks its contract 2 times (2 problems).\n")
+    code, out, _ = call(capsys, "check", f"{plugin}:breaks", "--data", problems, "--limit", 1)
     assert code == 1
     assert "KeyError: 'x'" in out
-    assert "Did you mean 'never'?" in mistake(capsys, "check", f"{plugin}:nevr", "--problems", problems)
-    assert "No verifier named 'exat'" in mistake(capsys, "check", "exat", "--problems", problems)
+    assert "Did you mean 'never'?" in mistake(capsys, "check", f"{plugin}:nevr", "--data", problems)
+    assert "No verifier named 'exat'" in mistake(capsys, "check", "exat", "--data", problems)
     assert "Name the problems to try it on" in mistake(capsys, "check", "exact")
-    assert "no column 'q'" in mistake(capsys, "check", "exact", "--problems", problems, "--prompt", "q")
-    assert "There is no file" in mistake(capsys, "check", "exact", "--problems", tmp_path / "x.jsonl")
+    assert "no column 'q'" in mistake(capsys, "check", "exact", "--data", problems, "--prompt", "q")
+    assert "There is no file" in mistake(capsys, "check", "exact", "--data", tmp_path / "x.jsonl")
 
 
 def test_check_tries_a_config(file, tmp_path, capsys):

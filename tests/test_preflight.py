@@ -8,8 +8,10 @@ from test_run import SHAPE, exactly, make_config
 import policy
 import verifiers
 from rl.data import load_problems
-from rl.preflight import fit, judge, longest_prompt, preflight, spread
+from rl.preflight import fit, longest_prompt, preflight
 from verifiers import Outcome, Problem, Verdict
+from verifiers.contract import check_golds, spread
+from verifiers.pool import Pool
 
 
 def refuses(problem, completion):
@@ -24,8 +26,7 @@ def raises(problem, completion):
     raise ZeroDivisionError("oh")
 
 
-def returns_a_number(problem, completion):
-    return 1.0
+def returns_nothing(problem, completion): ...
 
 
 def messages(config):
@@ -44,7 +45,7 @@ def test_a_good_config_has_no_findings():
         (refuses, "5 × own gold refused"),
         (accepts, "another's gold accepted"),
         (raises, "own gold is no answer"),
-        (returns_a_number, "must return a Verdict"),
+        (returns_nothing, "must return a Verdict"),
     ],
 )
 def test_a_verifier_that_judges_known_answers_wrongly(verifier, what):
@@ -131,4 +132,5 @@ def test_a_conversation_counts_with_its_template():
 def test_gsm8k_has_answers_that_the_math_verifier_accepts(shared):
     path = shared("gsm8k/train.jsonl")
     problems = load_problems(path, prompt="question", answer="answer", limit=100)
-    assert verifiers.check(verifiers.math, problems, call=judge) == []
+    with Pool(workers=1) as pool:
+        assert check_golds(verifiers.math, problems, pool).passed

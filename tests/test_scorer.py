@@ -1,5 +1,8 @@
 """The boundary with user code: whatever a verifier does wrong, nobody is blamed for it."""
 
+import os
+import threading
+
 import numpy as np
 import pytest
 
@@ -44,17 +47,18 @@ def test_verdicts_stand_beside_their_completions():
     assert all(r.verdict.seconds > 0 for r in group.rollouts)
 
 
-def test_a_verifier_that_raises_is_asked_again():
-    asked = []
+def test_a_verifier_that_raises_is_asked_again(tmp_path):
+    asked = tmp_path / "asked"  # A file: verifiers run in other processes.
 
     def flaky(problem, text):
-        asked.append(text)
-        if len(asked) < 3:
+        with asked.open("a") as file:
+            file.write(text)
+        if asked.stat().st_size < 3:
             raise ConnectionError("the sandbox is gone")
         return same(problem, text)
 
     group = Scorer({"v": flaky}, attempts=3).score(0, problem(), [completion("2")])
-    assert asked == ["2", "2", "2"]
+    assert asked.read_text() == "222"
     assert outcomes(group) == ["correct"]
 
 
@@ -66,8 +70,19 @@ def leaves(problem, text):
     raise SystemExit(3)
 
 
-def returns_a_number(problem, text):
-    return 1.0
+def dies(problem, text):
+    os._exit(5)
+
+
+def returns_nothing(problem, text): ...
+
+
+def holds_a_lock(problem, text):
+    with LOCK:
+        return 1.0
+
+
+LOCK = threading.Lock()
 
 
 def returns_what_cannot_be_kept(problem, text):
@@ -79,18 +94,33 @@ def returns_what_cannot_be_kept(problem, text):
     [
         (raises, "ZeroDivisionError: mine"),
         (leaves, "SystemExit: 3"),
-        (returns_a_number, "TypeError: A verifier must return a Verdict, this one returned 1.0."),
+        (dies, "The worker that ran it ended itself with exit code 5."),
+        (
+            returns_nothing,
+            "TypeError: A verifier must return a Verdict, a bool or a number in [0, 1], this one returned",
+        ),
         (returns_what_cannot_be_kept, "TypeError: Object of type object is not JSON serializable"),
         (lambda problem, text: Verdict(1.0, Outcome.CORRECT, answer=5), "TypeError: A verdict's answer must be text"),  # pyright: ignore
         (lambda problem, text: Verdict(7.0, Outcome.CORRECT), "ValueError: Verdict.reward must lie in [0, 1], got 7.0"),
         (lambda problem: None, "TypeError: "),
+        (holds_a_lock, "must be picklable"),
     ],
 )
 def test_what_a_verifier_does_wrong_is_an_error_and_no_reward(verifier, reason):
     group = Scorer({"v": verifier}).score(0, problem(), [completion("2"), completion("3")])
     assert outcomes(group) == ["error", "error"]
-    assert all(r.verdict.reason.startswith(reason) for r in group.rollouts)
+    assert all(r.verdict.reason.startswith("test_scorer.") and reason in r.verdict.reason for r in group.rollouts)
     assert group.scored == ()
+
+
+def test_a_number_or_a_bool_is_a_verdict():
+    group = Scorer({"v": lambda problem, text: len(text) / 4}).score(
+        0, problem(), [completion("1"), completion("1234")]
+    )
+    assert [r.verdict.reward for r in group.rollouts] == [0.25, 1.0]
+    assert outcomes(group) == ["incorrect", "correct"]
+    group = Scorer({"v": lambda problem, text: text == "2"}).score(0, problem(), [completion("1"), completion("2")])
+    assert outcomes(group) == ["incorrect", "correct"]
 
 
 def test_an_error_costs_one_member():

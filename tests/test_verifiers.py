@@ -1,4 +1,4 @@
-"""The plain verifiers, the check of known answers, and what importing the package costs."""
+"""The plain verifiers, and what importing the package costs."""
 
 import json
 import pickle
@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-import verifiers
-from verifiers import Finding, Outcome, Problem, Verdict, check, exact, number
+from verifiers import Outcome, Problem, exact, number
 
 
 def judge(verifier, gold, completion):
@@ -90,84 +89,12 @@ def test_number_golds_of_the_data_sets_accept_themselves_only(shared):
         assert judge(number, row["Answer"], str(row["Answer"] - 1)) == "incorrect"
 
 
-PROBLEMS = [Problem(f"sum/{n}", f"{n} + 1?", str(n + 1), "number") for n in range(20)]
-
-
-def always(problem, completion):
-    return Verdict(1, Outcome.CORRECT)
-
-
-def never(problem, completion):
-    return Verdict(0, Outcome.INCORRECT, reason="never")
-
-
-def raises(problem, completion):
-    raise RuntimeError("out of order")
-
-
-def test_check_finds_nothing_wrong_with_good_verifiers():
-    assert check(number, PROBLEMS, others=5) == []
-    assert check(exact, PROBLEMS, others=5) == []
-    assert check(verifiers.math, PROBLEMS, others=5) == []  # Accepts the boxed form of the answer.
-    assert check(exact, []) == []
-
-
-def test_check_finds_a_verifier_that_accepts_anything():
-    findings = check(always, PROBLEMS, others=3)
-    assert {finding.what for finding in findings} == {"another's gold accepted"}
-    assert len({finding.problem for finding in findings}) == 20
-    assert check(always, PROBLEMS, others=3) == findings  # Deterministic.
-
-
-def test_check_does_not_count_equal_answers_of_others():
-    same = [Problem("a", "", "1/2"), Problem("b", "", "0.5"), Problem("c", "", "\\frac{1}{2}")]
-    assert check(verifiers.math, same, others=3) == []
-
-
-def test_check_finds_a_refused_gold():
-    findings = check(never, PROBLEMS[:2])
-    assert [finding.problem for finding in findings] == ["sum/0", "sum/1"]
-    assert findings[0] == Finding(
-        "sum/0", "own gold refused", "\\boxed{1}", Verdict(0, Outcome.INCORRECT, reason="never")
-    )
-    assert str(findings[0]) == "sum/0: own gold refused: '\\\\boxed{1}' (never)"
-
-
-def test_check_finds_a_gold_that_is_no_answer():
-    [finding] = check(verifiers.math, [Problem("p", "", "\\frac{1}{")])
-    assert finding.what == "own gold is no answer"
-    assert finding.verdict.outcome == "error"
-
-
-def test_check_tries_the_gold_of_a_constraint_and_no_others():
-    def short(problem, completion):
-        good = len(completion.split()) <= problem.answer["words"]
-        return Verdict(float(good), Outcome.CORRECT if good else Outcome.INCORRECT)
-
-    problems = [Problem(str(n), "", {"words": n}, metadata={"gold": "two words"}) for n in (1, 2, 3)]
-    assert [finding.problem for finding in check(short, problems, others=3)] == ["1"]
-
-
-def test_check_of_a_verifier_that_raises():
-    with pytest.raises(RuntimeError, match="out of order"):
-        check(raises, PROBLEMS)
-
-    def guarded(verifier, problem, completion):
-        try:
-            return verifier(problem, completion)
-        except RuntimeError as error:
-            return Verdict(0, Outcome.ERROR, reason=str(error))
-
-    findings = check(raises, PROBLEMS, call=guarded)
-    assert len(findings) == 20
-    assert findings[0].verdict.reason == "out of order"
-
-
 def test_the_verifiers_are_functions_whatever_was_imported_and_pickle():
-    import verifiers.golden
+    import verifiers.contract
     import verifiers.mathematics
     import verifiers.plain
     import verifiers.plugins
+    import verifiers.pool
 
     for function in (verifiers.math, verifiers.exact, verifiers.number, verifiers.check, verifiers.load):
         assert callable(function)

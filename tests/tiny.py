@@ -16,7 +16,7 @@ MODEL = from_scratch(
     ByteTokenizer(),
 )
 GOLD = "abcdefgh"  # What preflight tries.
-PROBLEMS = [Problem(f"tiny/{i}", f"{i:02d}?", "", "letters", metadata={"gold": GOLD}) for i in range(20)]
+PROBLEMS = [Problem(f"tiny/{i}", f"{i:02d}?", "", "letters", metadata={"solution": GOLD}) for i in range(20)]
 
 
 def letters(problem: Problem, text: str) -> Verdict:

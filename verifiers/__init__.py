@@ -1,7 +1,8 @@
 """Verifiers: pure functions from (problem, completion) to a verdict."""
 
-from verifiers.golden import Finding as Finding
-from verifiers.golden import check as check
+from verifiers.contract import Finding as Finding
+from verifiers.contract import Report as Report
+from verifiers.contract import check as check
 from verifiers.mathematics import MathOptions as MathOptions
 from verifiers.mathematics import equivalent as equivalent
 from verifiers.mathematics import math as math

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import collections
 import dataclasses
+import functools
 import hashlib
 import marshal
 import os
@@ -35,12 +37,20 @@ _Key = tuple[str, bytes, str]  # Of the verifier; the problem, pickled; the comp
 
 
 @dataclasses.dataclass(eq=False, slots=True)
-class _Task:
-    """One completion to judge, and who waits for the verdict."""
+class _Job:
+    """One call of `verify`."""
 
+    results: queue.SimpleQueue[list[tuple[_Task, Verdict]]] = dataclasses.field(default_factory=queue.SimpleQueue)
+    gone: bool = False  # Whether nobody waits for the rest.
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class _Task:
+    """One completion to judge."""
+
+    job: _Job
     key: _Key
-    places: list[int]  # In the items of who asked: equal completions are judged once.
-    results: queue.SimpleQueue[list[tuple[_Task, Verdict]]]
+    places: list[int]  # In the items of the job: equal completions are judged once.
 
 
 class Pool:
@@ -66,7 +76,7 @@ class Pool:
           ValueError: a number is not positive.
         """
         workers = len(os.sched_getaffinity(0)) if workers is None else workers
-        if not min(workers, seconds, memory_mb) > 0:
+        if not (workers > 0 and seconds > 0 and memory_mb > 0):
             raise ValueError(
                 f"Pool: workers ({workers}), seconds ({seconds}) and memory_mb ({memory_mb}) must be positive."
             )
@@ -90,7 +100,7 @@ class Pool:
         Raises:
           RuntimeError: the pool is closed.
         """
-        results: queue.SimpleQueue[list[tuple[_Task, Verdict]]] = queue.SimpleQueue()
+        job = _Job()
         tasks: list[_Task] = []
         same: dict[_Key, _Task] = {}
         problems: dict[int, bytes] = {}
@@ -108,7 +118,7 @@ class Pool:
             elif key in same:
                 same[key].places.append(place)
             else:
-                tasks.append(_Task(key, [place], results))
+                tasks.append(_Task(job, key, [place]))
                 if self._caches:
                     same[key] = tasks[-1]
         self._submit(tasks)
@@ -116,15 +126,16 @@ class Pool:
         left = len(tasks)
         try:
             while left:
-                for task, verdict in results.get():
+                for task, verdict in job.results.get():
                     left -= 1
                     self._remember(task.key, verdict)
                     for place in task.places:
                         yield place, verdict
         finally:
-            if left:  # Whoever asked has gone away.
+            job.gone = True
+            if left:
                 with self._changed:
-                    self._waiting = collections.deque(task for task in self._waiting if task.results is not results)
+                    self._waiting = collections.deque(task for task in self._waiting if not task.job.gone)
 
     def close(self) -> None:
         """Ends the workers, whatever they are doing. May be called twice."""
@@ -224,7 +235,7 @@ class Pool:
     def _give_back(self, tasks: list[_Task]) -> None:
         with self._changed:
             if not self._closed:
-                self._waiting.extendleft(reversed(tasks))
+                self._waiting.extendleft(task for task in reversed(tasks) if not task.job.gone)
                 self._changed.notify_all()
                 return
         _deliver(tasks, [_error(_CLOSED)] * len(tasks))
@@ -257,6 +268,18 @@ class Pool:
                 self._cache[key] = verdict
                 if len(self._cache) > CACHED:
                     self._cache.popitem(last=False)
+
+
+def shared() -> Pool:
+    """The pool of this process, for whoever needs no other: one worker for each core, closed when the process ends."""
+    return _shared(os.getpid())
+
+
+@functools.cache
+def _shared(process: int) -> Pool:
+    pool = Pool()
+    atexit.register(pool.close)
+    return pool
 
 
 def user_modules() -> list[ModuleType]:
@@ -294,11 +317,11 @@ def _packed(problem: Problem, known: dict[int, bytes]) -> bytes:
 
 def _deliver(tasks: list[_Task], verdicts: list[Verdict]) -> None:
     """Tells whoever waits, each once."""
-    by_queue: dict[int, list[tuple[_Task, Verdict]]] = {}
+    by_job: dict[_Job, list[tuple[_Task, Verdict]]] = collections.defaultdict(list)
     for task, verdict in zip(tasks, verdicts, strict=True):
-        by_queue.setdefault(id(task.results), []).append((task, verdict))
-    for arrived in by_queue.values():
-        arrived[0][0].results.put(arrived)
+        by_job[task.job].append((task, verdict))
+    for job, arrived in by_job.items():
+        job.results.put(arrived)
 
 
 def _verdict(reply: list[Any]) -> Verdict:

@@ -37,7 +37,7 @@ class Problem:
       answer: JSON data, in the form that its verifier reads.
       verifier: a key into the run's verifiers or graders, so that a mixture of tasks is data.
       source: where it comes from (dataset, revision, split, row, license).
-      metadata: anything else. `metadata["gold"]`, a completion that must be accepted, is what preflight
+      metadata: anything else. `metadata["solution"]`, a completion that must be accepted, is what preflight
         tries when the answer alone is no completion.
     """
 

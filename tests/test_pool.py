@@ -1,0 +1,287 @@
+"""Verifiers in worker processes: the same verdicts, and what one of them breaks costs one verdict."""
+
+import functools
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+import verifiers
+from verifiers import Outcome, Pool, Problem, Verdict, isolated, math
+
+HERE = pathlib.Path(__file__).parent
+
+
+def problem(i=72) -> Problem:
+    return Problem(f"p/{i}", "?", str(i))
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with Pool(workers=2, seconds=2) as pool:
+        yield pool
+
+
+def judged(pool, items):
+    verdicts = dict(pool.verify(items))
+    assert sorted(verdicts) == list(range(len(items)))
+    return [verdicts[i] for i in range(len(items))]
+
+
+def sleeps(problem, completion):
+    time.sleep(100)
+
+
+def dies(problem, completion):
+    os._exit(3)
+
+
+def killed(problem, completion):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def raises(problem, completion):
+    raise KeyError("x")
+
+
+def greedy(problem, completion):
+    return len(bytearray(1 << 40)) > 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (raises, "test_pool.raises: KeyError: 'x'"),
+        (dies, "test_pool.dies: The worker that ran it ended itself with exit code 3."),
+        (killed, "test_pool.killed: The worker that ran it was killed by SIGKILL."),
+        (sleeps, "test_pool.sleeps: It took more than 2 s."),
+        (greedy, "test_pool.greedy: MemoryError"),
+        (lambda p, c: float("nan"), "Verdict.reward must lie in [0, 1], got nan"),
+        (lambda p, c: 1.5, "Verdict.reward must lie in [0, 1], got 1.5"),
+        (lambda p, c: None, "must return a Verdict, a bool or a number in [0, 1], this one returned None"),
+        (lambda p, c: sys.exit(0), "SystemExit: 0"),
+    ],
+)
+def test_what_one_item_breaks_harms_no_other(pool, bad, reason):
+    items = [(math, problem(i), f"\\boxed{{{i}}}") for i in range(40)]
+    items[17] = (bad, problem(), "anything")
+    verdicts = judged(pool, items)
+    assert verdicts[17].outcome is Outcome.ERROR
+    assert reason in verdicts[17].reason
+    assert all(verdict.outcome == "correct" for i, verdict in enumerate(verdicts) if i != 17)
+
+
+def test_the_same_verdicts_as_direct_calls(pool):
+    texts = ["\\boxed{72}", "#### 71", "", "x" * 100_000, "\\boxed{\ud800}", "\0", "The answer is 72."]
+    items = [(verifier, problem(i), text) for verifier in (math, verifiers.number, verifiers.exact)
+             for i in (71, 72) for text in texts]  # fmt: skip
+    assert judged(pool, items) == [verifier(p, text) for verifier, p, text in items]
+
+
+def test_a_number_or_a_bool_is_a_verdict(pool):
+    verdicts = judged(pool, [(lambda p, c, value=value: value, problem(), "") for value in (True, False, 0.25, 1)])
+    assert [(v.reward, v.outcome.value) for v in verdicts] == [
+        (1.0, "correct"), (0.0, "incorrect"), (0.25, "incorrect"), (1.0, "correct"),
+    ]  # fmt: skip
+
+
+def test_partials_closures_and_instances_travel(pool):
+    class Judge:
+        def __init__(self, wanted):
+            self.wanted = wanted
+
+        def __call__(self, problem, completion):
+            return completion == self.wanted
+
+    wanted = "closure"
+    items = [
+        (functools.partial(math, options=verifiers.MathOptions()), problem(), "\\boxed{72}"),
+        (lambda p, c: c == wanted, problem(), "closure"),
+        (Judge("instance"), problem(), "instance"),
+        (lambda p, c: p.metadata["when"].year == 2026, Problem("d", "", "", metadata={"when": DATE}), ""),
+    ]
+    assert [v.reward for v in judged(pool, items)] == [1.0] * 4
+
+
+DATE = __import__("datetime").date(2026, 1, 1)
+
+
+def test_what_cannot_travel_is_an_error(pool):
+    lock = threading.Lock()
+    verdicts = judged(pool, [(lambda p, c: lock.locked(), problem(), ""), (math, problem(), "\\boxed{72}")])
+    assert [v.outcome.value for v in verdicts] == ["error", "correct"]
+    assert "must be picklable" in verdicts[0].reason
+    unreadable = Problem("p", "", "72", metadata={"x": lock})
+    [verdict] = judged(pool, [(math, unreadable, "\\boxed{72}")])
+    assert "its problem must be picklable" in verdict.reason
+
+
+def test_equal_completions_are_judged_once_and_errors_never_remembered(tmp_path):
+    log = tmp_path / "log"
+
+    def counts(problem, completion):
+        with log.open("a") as file:
+            file.write("x")
+        if completion == "bad" and log.stat().st_size < 4:
+            raise ValueError("not yet")
+        return completion == "good"
+
+    with Pool(workers=1) as pool:
+        items = [(counts, problem(), text) for text in ("good", "good", "bad", "good", "bad")]
+        assert [v.outcome.value for v in judged(pool, items)] == ["correct", "correct", "error", "correct", "error"]
+        assert log.stat().st_size == 2
+        judged(pool, items)  # The good one is known.
+        assert log.stat().st_size == 3
+        assert [v.outcome.value for v in judged(pool, items)][2] == "incorrect"
+        judged(pool, items)
+        assert log.stat().st_size == 4
+    with Pool(workers=1, cache=False) as pool:
+        judged(pool, items)
+    assert log.stat().st_size == 9
+
+
+def test_verdicts_come_one_by_one(pool):
+    def slow(problem, completion):
+        time.sleep(float(completion))
+        return True
+
+    began = time.monotonic()
+    arrived = [time.monotonic() - began for _ in pool.verify([(slow, problem(), "0.1"), (slow, problem(), "1.5")])]
+    assert arrived[0] < 1.2 < arrived[1]
+
+
+def test_many_threads_at_once(pool):
+    results = {}
+
+    def ask(n):
+        results[n] = judged(pool, [(math, problem(i), f"\\boxed{{{n}}}") for i in range(30)])
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for n, verdicts in results.items():
+        assert [v.reward for v in verdicts] == [float(i == n) for i in range(30)]
+
+
+def test_who_goes_away_leaves_no_work_behind(pool):
+    for _ in pool.verify([(math, problem(), "\\boxed{72}")] + [(sleeps, problem(i), "") for i in range(20)]):
+        break
+    began = time.monotonic()
+    assert judged(pool, [(math, problem(5), "\\boxed{5}")])[0].reward == 1.0
+    assert time.monotonic() - began < 10  # Not twenty times two seconds.
+
+
+def test_a_closed_pool():
+    pool = Pool(workers=1)
+    answers = pool.verify([(sleeps, problem(i), "") for i in range(3)])
+    closer = threading.Timer(1.0, pool.close)
+    closer.start()
+    assert [verdict.outcome.value for _, verdict in answers] == ["error"] * 3
+    closer.join()
+    pool.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        list(pool.verify([(math, problem(), "")]))
+    assert list(Pool(workers=1).verify([])) == []
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"seconds": 0}, {"memory_mb": -1}, {"seconds": float("nan")}])
+def test_wrong_numbers(wrong):
+    with pytest.raises(ValueError, match="must be positive"):
+        Pool(**wrong)
+
+
+def test_a_worker_has_no_secrets(pool, monkeypatch):
+    monkeypatch.setenv("ASSAY_TEST_TOKEN", "secret")
+    with Pool(workers=1) as fresh:
+        [verdict] = judged(fresh, [(lambda p, c: "ASSAY_TEST_TOKEN" not in os.environ, problem(), "")])
+    assert verdict.reward == 1.0
+
+
+SCRIPT = """
+    import os, signal, time
+    from verifiers import Pool, Problem, Verdict
+
+    def mine(problem, completion):
+        return completion == problem.answer
+
+    def forever(problem, completion):
+        while True: pass
+
+    if __name__ == "__main__":
+        pool = Pool(workers=2)
+        print([v.reward for _, v in pool.verify([(mine, Problem("p", "", "a"), "a")])], flush=True)
+        for _ in pool.verify([(mine, Problem("p", "", "b"), "b")] + [(forever, Problem("p", "", "a"), "")] * 2):
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_functions_of_main_work_and_a_killed_owner_leaves_no_worker(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    mark = f"pool-{os.getpid()}-{time.monotonic_ns()}"
+    env = {**os.environ, "PYTHONPATH": str(HERE.parent), "HOME": mark}
+    done = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert done.stdout == "[1.0]\n"
+    deadline = time.monotonic() + 10
+    while (left := marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left
+
+
+def marked(mark: str) -> list[str]:
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_isolated_calls():
+    assert isolated.call("math:hypot", 3, 4) == 5.0
+    with pytest.raises(isolated.Broken, match=r"math:sqrt: ValueError"):
+        isolated.call("math:sqrt", -1)
+    with pytest.raises(isolated.Broken, match=r"time:sleep took more than 0\.2 s"):
+        isolated.call("time:sleep", 5, seconds=0.6)
+    with pytest.raises(isolated.Broken, match="os:system: It took more than 1 s"):  # In C, without an eye on signals.
+        isolated.call("os:system", "sleep 3", seconds=1.0)
+    with pytest.raises(isolated.Broken, match="exit code 7"):
+        isolated.call("os:_exit", 7)
+    results = []
+    threads = [
+        threading.Thread(target=lambda n=n: results.append(isolated.call("math:factorial", n))) for n in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [1, 1, 2, 6, 24]  # And no death with the thread that came first.
+    assert isolated.call("math:factorial", 5) == 120
+
+
+def test_an_isolated_call_in_a_worker_runs_there(pool):
+    def nested(problem, completion):
+        return isolated.call("os:getpid") == os.getpid()
+
+    assert judged(pool, [(nested, problem(), "")])[0].reward == 1.0
+    assert isolated.call("os:getpid") != os.getpid()
+
+
+def test_a_verdict_of_a_worker_is_whole(pool):
+    def full(problem, completion):
+        return Verdict(0.5, Outcome.LIMIT, answer="é\ud800", reason="r", parts={"a": 1.0}, info={"x": [1, {"y": None}]})
+
+    [verdict] = judged(pool, [(full, problem(), "")])
+    assert verdict == full(None, None)
+    assert verdict.seconds > 0
