@@ -95,7 +95,7 @@ def main() -> None:
     def generate() -> None:
         for group in made:
             prompt = group.rollouts[0].completion.prompt
-            engine.submit(group.index, prompt, samples=8, temperature=1.0, stream=0, index=group.index)
+            engine.submit(group.index, prompt, samples=8, index=group.index)
         while not engine.idle:
             engine.step()
 

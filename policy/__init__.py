@@ -9,6 +9,7 @@ from policy.lora import read_adapter as read_adapter
 from policy.lora import write_adapter as write_adapter
 from policy.pretrained import from_scratch as from_scratch
 from policy.pretrained import pretrained as pretrained
+from policy.requests import SamplingOptions as SamplingOptions
 from policy.tokenizer import ByteTokenizer as ByteTokenizer
 from policy.tokenizer import PretrainedTokenizer as PretrainedTokenizer
 from policy.tokenizer import Tokenizer as Tokenizer

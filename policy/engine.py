@@ -11,17 +11,20 @@ Letters: B slots, N prompts of a prefill block, P its columns, T columns of the 
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable, Hashable, Sequence
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from policy.sampling import Sampled, row_keys, sample, uniforms
+from policy.requests import Reply, SamplingOptions, Written, cut_at, stop_at
+from policy.sampling import Law, Sampled, plain_law, row_keys, sample, uniforms
 from policy.transformer import Cache, fast_dtype, from_host, make_policy
 from policy.types import Completion, Model, TransformerConfig, Versioned
 
@@ -37,41 +40,53 @@ class _Block(NamedTuple):
     cache: Cache
 
 
-@dataclasses.dataclass(slots=True)
-class _Prompt:
+@dataclasses.dataclass(slots=True, eq=False)
+class _Request:
     """A prompt with its samples: waiting, in slots, finished."""
 
     name: Hashable
-    tokens: np.ndarray  # int32 [P]
-    temperature: float
+    prompt: np.ndarray  # int32 [P]
+    options: SamplingOptions
+    max_tokens: int
     stream: int
     index: int
     completions: list[Completion | None]
+    environment: Reply | None
+    max_turns: int
+    on_token: Callable[[Written], None] | None
     started: int = 0
     block: _Block | None = None
-    row: int = 0
+    place: int = 0  # In the block.
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False)
 class _Row:
     """What a slot is writing."""
 
-    prompt: _Prompt
+    request: _Request
     sample: int
-    tokens: list[int]
-    logprobs: list[float]
-    policy_logprobs: list[float]
+    tokens: list[int] = dataclasses.field(default_factory=list)
+    mask: list[bool] = dataclasses.field(default_factory=list)
+    logprobs: list[float] = dataclasses.field(default_factory=list)
+    policy_logprobs: list[float] = dataclasses.field(default_factory=list)
+    turns: int = 0  # That the policy has ended.
+    turn: int = 0  # Where its last one begins.
+    pending: collections.deque[int] = dataclasses.field(default_factory=collections.deque)  # To be appended.
+    reply: concurrent.futures.Future | None = None  # What the environment will append.
+
+
+Finished = list[tuple[Hashable, list[Completion]]]
 
 
 class Engine:
-    """Holds one version of the parameters, the slots and their cache."""
+    """Holds one version of the parameters, the slots and their cache. Belongs to one thread."""
 
     def __init__(
         self, model: Model, *, seed: int, slots: int, prompt_columns: int, max_tokens: int, dtype: str | None = None
     ):
         """
         Args:
-          seed: of all samples.
+          seed: of all samples, where a request has none of its own.
           slots: rows that decode together, at least; rounded up to a multiple of 8.
           prompt_columns: the longest prompt.
           max_tokens: the longest completion.
@@ -90,10 +105,10 @@ class Engine:
                 f"A prompt of {prompt_columns} and a completion of {max_tokens} tokens do not fit the context of "
                 f"{config.context} tokens of {model.name}: shorten one of them."
             )
-        self._config, self._tokenizer = config, model.tokenizer
+        self._config, self._tokenizer, self._seed = config, model.tokenizer, seed
         self._max_tokens = max_tokens
         self._p, slots = _round_up(prompt_columns), _round_up(slots, ROWS)
-        self._functions = _compile(config, dtype or fast_dtype(), seed)
+        self._functions = _compile(config, dtype or fast_dtype())
         columns = _round_up(self._p + max_tokens)
         k, c = config.num_kv_heads, config.head_dim
         self._cache: Cache = tuple(
@@ -102,16 +117,19 @@ class Engine:
         self._rows: list[_Row | None] = [None] * slots
         self._token = np.zeros(slots, np.int32)
         self._position = np.zeros(slots, np.int32)  # Of the token that is to be decoded.
-        self._temperature = np.zeros(slots, np.float32)
         self._keys = np.zeros((slots, 2), np.uint32)
-        self._waiting: collections.deque[_Prompt] = collections.deque()
+        self._law = plain_law(slots, config.vocab_size)
+        self._banned = jnp.array(self._law.banned)  # On the device; a copy.
+        self._alive: dict[Hashable, _Request] = {}
+        self._waiting: collections.deque[_Request] = collections.deque()
+        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
         self._params = None
         self.version: int | None = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing is being written or waits."""
-        return not self._waiting and not any(self._rows)
+        return not self._alive
 
     def load(self, params: Versioned) -> None:
         """Takes parameters, the tree of `transformer.engine_params` on the host.
@@ -125,19 +143,39 @@ class Engine:
         self.version = params.version
 
     def submit(
-        self, name: Hashable, prompt: Sequence[int], *, samples: int, temperature: float, stream: int, index: int
+        self,
+        name: Hashable,
+        prompt: Sequence[int],
+        *,
+        samples: int = 1,
+        options: SamplingOptions | None = None,
+        stream: int = 0,
+        index: int = 0,
+        environment: Reply | None = None,
+        max_turns: int = 8,
+        on_token: Callable[[Written], None] | None = None,
     ) -> None:
         """Asks for `samples` completions of a prompt; `step` returns them under `name`.
 
         Args:
+          name: of the request; no other one that is alive has it.
           prompt: tokens, at least one.
-          temperature: 0 is greedy.
+          options: how to sample and where to end.
           stream, index: with the seed and the number of the sample, the random key (uint32).
+          environment: asked when a turn of the policy has ended: (tokens, mask) of the completion so far -> tokens to
+            append, with which the policy goes on, or None to stop. It runs in a thread of its own, must be
+            deterministic, and may be asked twice. What it raises gives finish="error".
+          max_turns: of the policy; one more is finish="turns".
+          on_token: told each token as it comes, in the thread of `step`.
 
         Raises:
-          ValueError: a prompt that is empty, too long or not of this vocabulary, or a wrong number.
+          ValueError: a prompt that is empty, too long or not of this vocabulary, a name that is taken, or a wrong
+            number.
         """
+        options = options or SamplingOptions()
         tokens = np.asarray(prompt, np.int32)
+        if name in self._alive:
+            raise ValueError(f"A request {name!r} is being written already: give each its own name.")
         if not 1 <= len(tokens) <= self._p:
             raise ValueError(f"A prompt must have 1 to {self._p} tokens, got {len(tokens)} (request {name!r}).")
         if tokens.min() < 0 or tokens.max() >= self._config.vocab_size:
@@ -145,12 +183,37 @@ class Engine:
                 f"Request {name!r} has a token outside the vocabulary of {self._config.vocab_size}: "
                 f"{int(tokens.min())}..{int(tokens.max())}."
             )
-        if samples < 1 or not 0 <= temperature < float("inf"):
-            raise ValueError(f"samples must be >= 1 and temperature finite and >= 0, got {samples} and {temperature}.")
-        self._waiting.append(_Prompt(name, tokens, temperature, stream, index, [None] * samples))
+        if samples < 1 or max_turns < 1:
+            raise ValueError(f"samples and max_turns must be at least 1, got {samples} and {max_turns}.")
+        options.check(self._config.vocab_size, self._max_tokens)
+        limit = options.max_tokens or self._max_tokens
+        empty: list[Completion | None] = [None] * samples
+        request = _Request(
+            name, tokens, options, limit, stream, index, empty, environment, max_turns, on_token
+        )  # fmt: skip
+        self._alive[name] = request
+        self._waiting.append(request)
 
-    def step(self) -> list[tuple[Hashable, list[Completion]]]:
+    def cancel(self, name: Hashable) -> bool:
+        """Forgets a request: its slots are free at once and `step` never returns it.
+
+        Returns:
+          Whether it was alive; False where it was done already, or never asked for.
+        """
+        request = self._alive.pop(name, None)
+        if request is None:
+            return False
+        if request.started < len(request.completions):
+            self._waiting.remove(request)
+        for slot, row in enumerate(self._rows):
+            if row is not None and row.request is request:
+                self._free(slot)
+        return True
+
+    def step(self) -> Finished:
         """Fills free slots and decodes one token in each.
+
+        Where all that is alive waits for its environment, so does this.
 
         Returns:
           The requests that are now complete, each with its completions in the order of their samples.
@@ -160,20 +223,47 @@ class Engine:
         """
         if self.version is None:
             raise RuntimeError("Engine.step: load parameters first.")
-        finished = self._fill()
-        if any(self._rows):
+        finished = self._resume() + self._fill()
+        live = [slot for slot, row in enumerate(self._rows) if row is not None and row.reply is None]
+        if live:
+            # A slot that waits computes its last token again and again, and writes the same column.
             sampled, self._cache = self._functions.decode(
-                self._params, self._cache, self._token, self._position, self._keys, self._temperature
+                self._params, self._cache, self._token, self._position, self._keys, self._device_law()
             )
-            sampled = jax.device_get(
-                sampled
-            )  # Before its inputs change: on a CPU the computation may read them in place.
-            live = [slot for slot, row in enumerate(self._rows) if row is not None]
+            # Before its inputs change: on a CPU the computation may read them in place.
+            sampled = jax.device_get(sampled)
             self._position[live] += 1
             finished += self._write(live, sampled)
+        elif replies := [row.reply for row in self._rows if row is not None and row.reply is not None]:
+            concurrent.futures.wait(replies, return_when=concurrent.futures.FIRST_COMPLETED)
+            finished += self._resume()
         return finished
 
-    def _fill(self) -> list[tuple[Hashable, list[Completion]]]:
+    def _resume(self) -> Finished:
+        """Goes on with the rows whose environment has answered."""
+        finished = []
+        for slot, row in enumerate(self._rows):
+            if row is None or row.reply is None or not row.reply.done():
+                continue
+            request, reply = row.request, row.reply
+            row.reply = None
+            appended = None if reply.exception() else reply.result()
+            if reply.exception() or (appended is not None and not self._fits_vocabulary(appended)):
+                finished += self._end(slot, "error")
+            elif appended is None:
+                finished += self._end(slot, "stop")
+            elif row.turns == request.max_turns:
+                finished += self._end(slot, "turns")
+            elif len(row.tokens) + len(appended) >= request.max_tokens:
+                finished += self._end(slot, "length")
+            else:
+                row.pending.extend(int(token) for token in appended)
+        return finished
+
+    def _fits_vocabulary(self, tokens: Sequence[int]) -> bool:
+        return len(tokens) > 0 and all(0 <= token < self._config.vocab_size for token in tokens)
+
+    def _fill(self) -> Finished:
         """Puts waiting samples into free slots, each with its first token."""
         finished = []
         while self._waiting and None in self._rows:
@@ -181,50 +271,64 @@ class Engine:
                 self._prefill()
             block = self._waiting[0].block
             assert block is not None
-            taken: list[tuple[int, _Prompt]] = []
+            taken: list[int] = []
             for slot in [slot for slot, row in enumerate(self._rows) if row is None]:
                 if not self._waiting or self._waiting[0].block is not block:
                     break
-                prompt = self._waiting[0]
-                self._rows[slot] = _Row(prompt, prompt.started, [], [], [])
-                prompt.started += 1
-                taken.append((slot, prompt))
-                if prompt.started == len(prompt.completions):
+                request = self._waiting[0]
+                self._rows[slot] = _Row(request, request.started)
+                request.started += 1
+                taken.append(slot)
+                if request.started == len(request.completions):
                     self._waiting.popleft()
             finished += self._start(block, taken)
         return finished
 
     def _prefill(self) -> None:
         """Computes the next prompts, as one block."""
-        prompts = [p for p in self._waiting if p.block is None][:PREFILL_ROWS]
+        requests = list(itertools.islice((r for r in self._waiting if r.block is None), PREFILL_ROWS))
         tokens = np.full((PREFILL_ROWS, self._p), self._tokenizer.pad, np.int32)
-        for row, prompt in enumerate(prompts):
-            tokens[row, : len(prompt.tokens)] = prompt.tokens
+        for place, request in enumerate(requests):
+            tokens[place, : len(request.prompt)] = request.prompt
         block = _Block(*self._functions.prefill(self._params, tokens))
-        for row, prompt in enumerate(prompts):
-            prompt.block, prompt.row = block, row
+        for place, request in enumerate(requests):
+            request.block, request.place = block, place
 
-    def _start(self, block: _Block, taken: list[tuple[int, _Prompt]]) -> list[tuple[Hashable, list[Completion]]]:
-        slots = np.zeros(len(self._rows), np.int32)
-        rows = np.zeros(len(self._rows), np.int32)
-        names = np.zeros((3, len(self._rows)), np.uint32)  # stream, index, sample
-        for i, (slot, prompt) in enumerate(taken):
-            slots[i], rows[i] = slot, prompt.row
-            names[:, i] = prompt.stream, prompt.index, self._rows[slot].sample  # type: ignore[union-attr]
+    def _start(self, block: _Block, taken: list[int]) -> Finished:
+        n = len(self._rows)
+        slots, places, source, last = np.zeros((4, n), np.int32)
+        names = np.zeros((4, n), np.uint32)  # seed, stream, index, sample
+        for i, slot in enumerate(taken):
+            row = self._row(slot)
+            request, options = row.request, row.request.options
+            slots[i], places[i] = slot, request.place
+            source[slot], last[slot] = request.place, len(request.prompt) - 1
+            seed = self._seed if options.seed is None else options.seed
+            names[:, slot] = seed, request.stream, request.index, row.sample
+            self._position[slot] = len(request.prompt)
+            self._set_law(slot, options)
         keys = np.asarray(self._functions.keys(*names))
-        source, last = np.zeros_like(rows), np.zeros_like(rows)
-        for i, (slot, prompt) in enumerate(taken):
-            self._keys[slot] = keys[i]
-            self._temperature[slot] = prompt.temperature
-            self._position[slot] = len(prompt.tokens)
-            source[slot], last[slot] = prompt.row, len(prompt.tokens) - 1
-        self._cache = self._functions.insert(self._cache, block.cache, slots, rows, len(taken))
+        self._keys[taken] = keys[taken]
+        self._cache = self._functions.insert(self._cache, block.cache, slots, places, len(taken))
         sampled = self._functions.first(
-            self._params, block.hidden, source, last, self._keys, self._position, self._temperature
+            self._params, block.hidden, source, last, self._keys, self._position, self._device_law()
         )
-        return self._write([slot for slot, _ in taken], jax.device_get(sampled))
+        return self._write(taken, jax.device_get(sampled))
 
-    def _write(self, slots: list[int], sampled: Sampled) -> list[tuple[Hashable, list[Completion]]]:
+    def _set_law(self, slot: int, options: SamplingOptions) -> None:
+        law = self._law
+        law.temperature[slot], law.top_k[slot] = options.temperature, min(options.top_k, self._config.vocab_size)
+        law.top_p[slot], law.min_p[slot] = options.top_p, options.min_p
+        law.forced[slot] = options.forced[0] if options.forced else -1
+        if options.banned or law.banned[:, slot].any():
+            law.banned[:, slot] = False
+            law.banned[list(options.banned), slot] = True
+            self._banned = jnp.array(law.banned)
+
+    def _device_law(self) -> Law:
+        return self._law._replace(banned=self._banned)
+
+    def _write(self, slots: list[int], sampled: Sampled) -> Finished:
         """Appends each slot's token; frees the slots that are done."""
         token, logprob, policy_logprob = sampled
         if not np.isfinite(policy_logprob[slots]).all():
@@ -234,35 +338,85 @@ class Engine:
             )
         finished = []
         for slot in slots:
-            row = self._rows[slot]
-            assert row is not None
-            row.tokens.append(int(token[slot]))
-            row.logprobs.append(float(logprob[slot]))
-            row.policy_logprobs.append(float(policy_logprob[slot]))
-            self._token[slot] = token[slot]
-            stopped = row.tokens[-1] in self._tokenizer.ends
-            if stopped or len(row.tokens) == self._max_tokens:
-                prompt = row.prompt
-                prompt.completions[row.sample] = self._completion(row, stopped)
-                self._rows[slot] = None
-                self._position[slot] = 0
-                done = [c for c in prompt.completions if c is not None]
-                if len(done) == len(prompt.completions):
-                    finished.append((prompt.name, done))
+            row = self._row(slot)
+            if row.pending:  # What was sampled after another's token is not read.
+                self._append(slot, row.pending.popleft(), False, 0.0, 0.0)
+                if not row.pending:
+                    row.turn = len(row.tokens)
+                continue
+            self._append(slot, int(token[slot]), True, float(logprob[slot]), float(policy_logprob[slot]))
+            finished += self._after(slot)
         return finished
 
-    def _completion(self, row: _Row, stopped: bool) -> Completion:
+    def _append(self, slot: int, token: int, mask: bool, logprob: float, policy_logprob: float) -> None:
+        row = self._row(slot)
+        row.tokens.append(token)
+        row.mask.append(mask)
+        row.logprobs.append(logprob)
+        row.policy_logprobs.append(policy_logprob)
+        self._token[slot] = token
+        forced = row.request.options.forced
+        self._law.forced[slot] = forced[len(row.tokens)] if len(row.tokens) < len(forced) else -1
+        if row.request.on_token is not None:
+            row.request.on_token(Written(row.sample, token, mask, logprob))
+
+    def _after(self, slot: int) -> Finished:
+        """What follows the policy's token: the end of its turn, the end of the completion, or nothing."""
+        row = self._row(slot)
+        request, options = row.request, row.request.options
+        ended = (
+            row.tokens[-1] in self._tokenizer.ends
+            or row.tokens[-1] in options.stop_tokens
+            or stop_at(self._tokenizer, row.tokens[row.turn :], options.stop_strings)
+        )
+        if ended and request.environment is not None:
+            row.turns += 1
+            if self._threads is None:
+                self._threads = concurrent.futures.ThreadPoolExecutor(len(self._rows), "environment")
+            row.reply = self._threads.submit(request.environment, np.array(row.tokens, np.int32), np.array(row.mask))
+            return []
+        if ended or len(row.tokens) == request.max_tokens:
+            return self._end(slot, "stop" if ended else "length")
+        return []
+
+    def _end(self, slot: int, finish: Literal["stop", "length", "turns", "error"]) -> Finished:
+        row = self._row(slot)
+        request = row.request
+        request.completions[row.sample] = self._completion(row, finish)
+        self._free(slot)
+        done = [completion for completion in request.completions if completion is not None]
+        if len(done) < len(request.completions):
+            return []
+        del self._alive[request.name]
+        return [(request.name, done)]
+
+    def _free(self, slot: int) -> None:
+        self._rows[slot] = None
+        self._position[slot] = 0
+        self._set_law(slot, _GREEDY)  # Which costs nothing.
+
+    def _row(self, slot: int) -> _Row:
+        row = self._rows[slot]
+        assert row is not None
+        return row
+
+    def _completion(self, row: _Row, finish: Literal["stop", "length", "turns", "error"]) -> Completion:
         assert self.version is not None
+        options, turn = row.request.options, row.tokens[row.turn :]
+        spoken = turn[:-1] if turn and turn[-1] in options.stop_tokens else turn
         return Completion(
-            prompt=row.prompt.tokens,
-            tokens=np.asarray(row.tokens, np.int32),
-            mask=np.ones(len(row.tokens), bool),
-            logprobs=np.asarray(row.logprobs, np.float32),
-            policy_logprobs=np.asarray(row.policy_logprobs, np.float32),
-            text=self._tokenizer.decode(row.tokens),
-            finish="stop" if stopped else "length",
+            prompt=row.request.prompt,
+            tokens=np.array(row.tokens, np.int32),
+            mask=np.array(row.mask, bool),
+            logprobs=np.array(row.logprobs, np.float32),
+            policy_logprobs=np.array(row.policy_logprobs, np.float32),
+            text=cut_at(self._tokenizer.decode(spoken), options.stop_strings),
+            finish=finish,
             version=self.version,
         )
+
+
+_GREEDY = SamplingOptions(temperature=0)
 
 
 class _Functions(NamedTuple):
@@ -274,7 +428,7 @@ class _Functions(NamedTuple):
 
 
 @functools.cache
-def _compile(config: TransformerConfig, dtype: str, seed: int) -> _Functions:
+def _compile(config: TransformerConfig, dtype: str) -> _Functions:
     """The jitted functions of an engine; engines of one shape in one process share what was compiled."""
     policy = make_policy(config, dtype)
 
@@ -296,17 +450,17 @@ def _compile(config: TransformerConfig, dtype: str, seed: int) -> _Functions:
 
         return lax.fori_loop(0, n, one, cache)
 
-    def first(params, hidden, source, last, keys, position, temperature):
+    def first(params, hidden, source, last, keys, position, law):
         """Samples the first token of each slot, after column last[slot] of prompt source[slot]."""
         logits = policy.head(params, hidden[:, source, last])
-        return sample(logits, uniforms(keys, position), temperature)
+        return sample(logits, uniforms(keys, position), law)
 
-    def decode(params, cache, token, position, keys, temperature):
+    def decode(params, cache, token, position, keys, law):
         logits, cache = policy.decode(params, token, position, cache)
-        return sample(logits, uniforms(keys, position + 1), temperature), cache
+        return sample(logits, uniforms(keys, position + 1), law), cache
 
     return _Functions(
-        keys=jax.jit(functools.partial(row_keys, seed)),
+        keys=jax.jit(row_keys),
         prefill=jax.jit(prefill),
         insert=jax.jit(insert, donate_argnums=0),
         first=jax.jit(first),

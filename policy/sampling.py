@@ -1,4 +1,4 @@
-"""Draws tokens from logits, by one uniform number a row."""
+"""Draws tokens from logits, by one uniform number a row, under a law that each row chooses for itself."""
 
 from __future__ import annotations
 
@@ -6,73 +6,162 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 BLOCK = 256  # Tokens of a block: the vocabulary is searched block by block, then within one.
 
 
+class Law(NamedTuple):
+    """What each row samples from: softmax(logits / temperature) over the tokens that are kept.
+
+    Banned tokens are not kept. Of the others, with p their tempered and renormalized probabilities, those are kept
+    that are among the `top_k` most likely, and whose more likely companions have less than `top_p` of the mass of
+    these `top_k`, and whose p is at least `min_p` of the greatest (Holtzman et al., 2020, arXiv:1904.09751; Fan et
+    al., 2018, arXiv:1805.04833; Nguyen et al., 2024, arXiv:2407.01082). Tokens of equal logits are kept together.
+    """
+
+    temperature: jax.Array | np.ndarray  # float32 [B]; 0 takes the most likely token (the first of several).
+    top_k: jax.Array | np.ndarray  # int32 [B]; 0 keeps all.
+    top_p: jax.Array | np.ndarray  # float32 [B], in (0, 1]; 1 keeps all.
+    min_p: jax.Array | np.ndarray  # float32 [B], in [0, 1]; 0 keeps all.
+    forced: jax.Array | np.ndarray  # int32 [B], the token to take whatever the logits say; -1: none.
+    banned: jax.Array | np.ndarray  # bool [V rounded up to BLOCK, B].
+
+
 class Sampled(NamedTuple):
     token: jax.Array  # int32 [B]
-    logprob: jax.Array  # float32 [B], under the law that was sampled: 0 for a greedy row.
+    logprob: jax.Array  # float32 [B], under the law that was sampled: 0 for a greedy or forced row.
     policy_logprob: jax.Array  # float32 [B], under softmax(logits).
 
 
-def sample(logits: jax.Array, uniform: jax.Array, temperature: jax.Array) -> Sampled:
-    """Samples softmax(logits / temperature) by inversion of its distribution function.
+def plain_law(rows: int, vocab_size: int, temperature: float = 0.0) -> Law:
+    """The law of `rows` rows that keep every token, as arrays of the host."""
+    return Law(
+        temperature=np.full(rows, temperature, np.float32),
+        top_k=np.zeros(rows, np.int32),
+        top_p=np.ones(rows, np.float32),
+        min_p=np.zeros(rows, np.float32),
+        forced=np.full(rows, -1, np.int32),
+        banned=np.zeros((vocab_size + -vocab_size % BLOCK, rows), bool),
+    )
 
-    A row's result depends on nothing but its own logits, uniform number and temperature.
+
+def sample(logits: jax.Array, uniform: jax.Array, law: Law) -> Sampled:
+    """Samples each row's law by inversion of its distribution function.
+
+    A row's result depends on nothing but its own logits, uniform number and law. Where no row truncates, nothing
+    is computed for truncation.
 
     Args:
       logits: float32 [V, B].
       uniform: float32 [B], in [0, 1).
-      temperature: float32 [B]; 0 takes the most likely token (the first of several).
+      law: of B rows.
     """
     v = logits.shape[0]
     if v % BLOCK:
         logits = jnp.pad(logits, ((0, -v % BLOCK), (0, 0)), constant_values=-jnp.inf)
-    greedy = temperature == 0
-    scale = jnp.where(greedy, 1.0, temperature)
+    greedy = law.temperature == 0
+    scale = jnp.where(greedy, 1.0, law.temperature)
     blocks = logits.reshape(-1, BLOCK, logits.shape[1])  # [V / BLOCK, BLOCK, B]
-    tops = blocks.max(axis=1)  # [V / BLOCK, B]
-    top = tops.max(axis=0)  # [B]
-    policy_mass = jnp.exp(blocks - top).sum(axis=1).sum(axis=0)  # [B]
+    banned = jnp.asarray(law.banned).reshape(blocks.shape)
+    all_tops = blocks.max(axis=1)  # [V / BLOCK, B]
+    policy_top = all_tops.max(axis=0)  # [B]
+    policy_mass = jnp.exp(blocks - policy_top).sum(axis=1).sum(axis=0)  # [B]
 
-    mass = jnp.exp((blocks - top) / scale).sum(axis=1)  # [V / BLOCK, B]
+    bans = jnp.any(law.banned)
+    tops = lax.cond(bans, lambda: jnp.where(banned, -jnp.inf, blocks).max(axis=1), lambda: all_tops)
+    top = tops.max(axis=0)  # [B], of the tokens that are not banned
+    cut = _cut(blocks, banned, top, scale, law)  # [B]
+    kept = jnp.where((blocks >= cut) & ~banned, blocks, -jnp.inf)
+    mass = jnp.exp((kept - top) / scale).sum(axis=1)  # [V / BLOCK, B]
     reached = jnp.cumsum(mass, axis=0)
     x = uniform * reached[-1]
-    drawn_block = jnp.minimum((reached <= x).sum(axis=0), mass.shape[0] - 1)  # [B]
+    # Sums are rounded: the last block with mass bounds the search, as the first and last kept token of it do below.
+    last_block = mass.shape[0] - 1 - jnp.argmax((mass > 0)[::-1], axis=0)
+    drawn_block = jnp.minimum((reached <= x).sum(axis=0), last_block)  # [B]
     block = jnp.where(greedy, jnp.argmax(tops, axis=0), drawn_block)
+    block = jnp.where(law.forced >= 0, law.forced // BLOCK, block)
     before = jnp.take_along_axis(reached - mass, block[None], axis=0)[0]
     inside = _take_block(logits, block)  # [BLOCK, B]
-    inner = jnp.cumsum(jnp.exp((inside - top) / scale), axis=0)
-    # The sums of a block and within it are rounded differently: the last token with any mass bounds the search.
-    last = BLOCK - 1 - jnp.argmax((inside > -jnp.inf)[::-1], axis=0)
-    drawn = jnp.minimum((inner + before <= x).sum(axis=0), last)
-    offset = jnp.where(greedy, jnp.argmax(inside, axis=0), drawn)
-    chosen = jnp.take_along_axis(inside, offset[None], axis=0)[0] - top
-    logprob = jnp.where(greedy, 0.0, chosen / scale - jnp.log(reached[-1]))
-    return Sampled(block * BLOCK + offset, logprob, chosen - jnp.log(policy_mass))
+    allowed = (inside >= cut) & ~_take_block(jnp.asarray(law.banned), block) & (inside > -jnp.inf)
+    inner = jnp.cumsum(jnp.exp((jnp.where(allowed, inside, -jnp.inf) - top) / scale), axis=0)
+    first, last = jnp.argmax(allowed, axis=0), BLOCK - 1 - jnp.argmax(allowed[::-1], axis=0)
+    drawn = jnp.clip((inner + before <= x).sum(axis=0), first, last)
+    offset = jnp.where(greedy, jnp.argmax(jnp.where(allowed, inside, -jnp.inf), axis=0), drawn)
+    offset = jnp.where(law.forced >= 0, law.forced % BLOCK, offset)
+    chosen = jnp.take_along_axis(inside, offset[None], axis=0)[0]
+    certain = greedy | (law.forced >= 0)
+    logprob = jnp.where(certain, 0.0, (chosen - top) / scale - jnp.log(reached[-1]))
+    return Sampled(block * BLOCK + offset, logprob, chosen - policy_top - jnp.log(policy_mass))
 
 
-def _take_block(logits: jax.Array, block: jax.Array) -> jax.Array:
+def _cut(blocks: jax.Array, banned: jax.Array, top: jax.Array, scale: jax.Array, law: Law) -> jax.Array:
+    """The least logit that each row keeps, [B]: -inf in rows that keep all."""
+    everything = jnp.full(top.shape, -jnp.inf)
+
+    def of_top_k() -> jax.Array:
+        cut = _greatest(blocks, jnp.where(banned, 0.0, 1.0), top, law.top_k.astype(jnp.float32))
+        return jnp.where(law.top_k > 0, cut, everything)
+
+    least = lax.cond(jnp.any(law.top_k > 0), of_top_k, lambda: everything)
+
+    def of_top_p() -> jax.Array:
+        mass = jnp.exp((jnp.where((blocks >= least) & ~banned, blocks, -jnp.inf) - top) / scale)
+        wanted = law.top_p * mass.sum(axis=1).sum(axis=0)
+        return jnp.where(law.top_p < 1, jnp.maximum(_greatest(blocks, mass, top, wanted), least), least)
+
+    least = lax.cond(jnp.any(law.top_p < 1), of_top_p, lambda: least)
+    return jnp.maximum(least, jnp.where(law.min_p > 0, top + scale * jnp.log(law.min_p), everything))
+
+
+def _greatest(blocks: jax.Array, weight: jax.Array, top: jax.Array, wanted: jax.Array) -> jax.Array:
+    """The greatest c with sum(weight where logits >= c) >= wanted, or -inf, for each row; [B].
+
+    By bisection of floats as ordered integers, one pass over the logits a bit. A sort takes a hundred times as long
+    as a pass; several thresholds a pass are slower than as many passes.
+    """
+
+    def step(_, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds  # `low` has enough weight, `high` has not.
+        middle = (low >> 1) + (high >> 1) + (low & high & 1)
+        enough = jnp.where(blocks >= _float(middle), weight, 0.0).sum(axis=1).sum(axis=0) >= wanted
+        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+
+    low, _ = lax.fori_loop(0, 32, step, (_ordered(jnp.full_like(top, -jnp.inf)), _ordered(top) + 1))
+    return _float(low)
+
+
+def _ordered(x: jax.Array) -> jax.Array:
+    """Integers in the order of the floats."""
+    bits = lax.bitcast_convert_type(x, jnp.int32)
+    return jnp.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+
+
+def _float(ordered: jax.Array) -> jax.Array:
+    """The inverse of `_ordered`."""
+    return lax.bitcast_convert_type(jnp.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered), jnp.float32)
+
+
+def _take_block(x: jax.Array, block: jax.Array) -> jax.Array:
     """Rows block[b] * BLOCK .. of column b: [BLOCK, B]."""
 
     def one(i: jax.Array, column: jax.Array) -> jax.Array:
-        return lax.dynamic_slice(logits, (i * BLOCK, column), (BLOCK, 1))[:, 0]
+        return lax.dynamic_slice(x, (i * BLOCK, column), (BLOCK, 1))[:, 0]
 
-    return jax.vmap(one, out_axes=1)(block, jnp.arange(logits.shape[1]))
+    return jax.vmap(one, out_axes=1)(block, jnp.arange(x.shape[1]))
 
 
-def row_keys(seed: int, stream: jax.Array, index: jax.Array, sample_: jax.Array) -> jax.Array:
-    """The random key of each row, from (seed, stream, index, sample) alone; raw uint32 [B, 2]."""
+def row_keys(seed: jax.Array, stream: jax.Array, index: jax.Array, sample_: jax.Array) -> jax.Array:
+    """The random key of each row, from (seed, stream, index, sample) alone, uint32 [B] each; raw uint32 [B, 2]."""
 
-    def one(stream: jax.Array, index: jax.Array, sample_: jax.Array) -> jax.Array:
+    def one(seed: jax.Array, *names: jax.Array) -> jax.Array:
         key = jax.random.key(seed)
-        for part in (stream, index, sample_):
-            key = jax.random.fold_in(key, part)
+        for name in names:
+            key = jax.random.fold_in(key, name)
         return jax.random.key_data(key)
 
-    return jax.vmap(one)(stream, index, sample_)
+    return jax.vmap(one)(seed, stream, index, sample_)
 
 
 def uniforms(keys: jax.Array, position: jax.Array) -> jax.Array:

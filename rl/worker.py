@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections.abc import Hashable
 
-from policy import Completion, Engine, Model, Versioned, prompt_tokens
+from policy import Completion, Engine, Model, SamplingOptions, Versioned, prompt_tokens
 from rl.cluster import Later
 from rl.types import Draw
 from verifiers import Problem
@@ -109,7 +109,7 @@ class RolloutWorker:
                 request.name,
                 request.prompt,
                 samples=draw.samples,
-                temperature=draw.temperature,
+                options=SamplingOptions(temperature=draw.temperature),
                 stream=draw.stream,
                 index=draw.index,
             )

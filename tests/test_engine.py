@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import small
 
-from policy import Engine, Versioned, make_policy
-from policy.sampling import sample
+from policy import Engine, SamplingOptions, Versioned, make_policy
 from policy.transformer import from_host, to_host
 
 PROMPTS = [list(range(10 + i, 30 + 5 * i)) for i in range(6)]  # 20 to 45 tokens
@@ -25,7 +24,7 @@ def engine(dtype="float32", slots=6, max_tokens=12, **overrides):
 
 def generate(made, names, *, samples=4, temperature=1.0):
     for name in names:
-        made.submit(name, PROMPTS[name], samples=samples, temperature=temperature, stream=0, index=name)
+        made.submit(name, PROMPTS[name], samples=samples, options=SamplingOptions(temperature=temperature), index=name)
     done = {}
     while not made.idle:
         done.update(made.step())
@@ -130,27 +129,6 @@ def test_an_end_token_ends_a_completion_and_is_part_of_it():
     assert c.version == 3
 
 
-def test_sampled_frequencies_match_the_softmax():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=258).astype(np.float32) * 2
-    n = 40_000
-    uniform = (np.arange(n) + 0.5) / n  # Evenly spaced: the error is that of the inversion, not of chance.
-    for temperature in (1.0, 0.5):
-        token = sample(
-            np.tile(logits[:, None], n), uniform.astype(np.float32), np.full(n, temperature, np.float32)
-        ).token
-        p = np.asarray(jax.nn.softmax(logits / temperature))
-        assert np.abs(np.bincount(token, minlength=258) / n - p).max() < 2e-4
-
-
-def test_sampling_never_leaves_the_vocabulary():
-    logits = np.zeros((258, 3), np.float32)
-    token = sample(
-        logits, np.array([0.0, 0.5, np.nextafter(np.float32(1), np.float32(0))]), np.ones(3, np.float32)
-    ).token
-    assert token.tolist() == [0, 129, 257]
-
-
 def test_the_transport_of_bfloat16_is_exact():
     tree = {"embedding": {"w": jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.bfloat16)}}
     there = to_host(tree)
@@ -167,13 +145,18 @@ def test_the_transport_of_bfloat16_is_exact():
         ({"prompt": [3] * 65}, "got 65"),
         ({"prompt": [3, 258]}, "outside the vocabulary of 258"),
         ({"prompt": [-1]}, "outside the vocabulary"),
-        ({"samples": 0}, "samples must be >= 1"),
-        ({"temperature": -0.5}, "temperature finite and >= 0"),
-        ({"temperature": float("nan")}, "temperature finite and >= 0"),
+        ({"samples": 0}, "samples and max_turns must be at least 1"),
+        ({"max_turns": 0}, "samples and max_turns must be at least 1"),
+        ({"options": SamplingOptions(max_tokens=13)}, "max_tokens is 13, and this engine has room for 12"),
+        ({"options": SamplingOptions(forced=(3,) * 5, max_tokens=4)}, "5 forced tokens"),
+        ({"options": SamplingOptions(banned=tuple(range(258)))}, "All tokens are banned"),
+        ({"options": SamplingOptions(banned=(258,))}, r"banned has tokens outside the vocabulary of 258: \[258\]"),
+        ({"options": SamplingOptions(forced=(-1,))}, "forced has tokens outside"),
+        ({"options": SamplingOptions(stop_tokens=(300,))}, "stop_tokens has tokens outside"),
     ],
 )
 def test_a_bad_request_is_refused(changes, message):
-    request = {"prompt": [3], "samples": 1, "temperature": 1.0, "stream": 0, "index": 0} | changes
+    request = {"prompt": [3]} | changes
     with pytest.raises(ValueError, match=message):
         engine().submit("x", request.pop("prompt"), **request)
 
@@ -187,7 +170,7 @@ def test_a_context_without_room_is_refused():
 
 def test_new_parameters_wait_until_nothing_is_written():
     made = engine()
-    made.submit("x", [3], samples=1, temperature=1.0, stream=0, index=0)
+    made.submit("x", [3], samples=1)
     with pytest.raises(RuntimeError, match="step until the engine is idle"):
         made.load(small.versioned(4))
 
@@ -198,6 +181,6 @@ def test_logits_that_are_not_finite_are_an_error_and_not_a_sample():
         m: {n: np.full_like(p, np.nan) for n, p in leaves.items()} for m, leaves in small.versioned().params.items()
     }
     made.load(Versioned(9, params))
-    made.submit("x", [3], samples=1, temperature=1.0, stream=0, index=0)
+    made.submit("x", [3], samples=1)
     with pytest.raises(FloatingPointError, match="version 9 are not finite"):
         made.step()

@@ -62,7 +62,7 @@ def greedy(model, params):
     )
     engine.load(policy.Versioned(0, to_host(engine_params(params, np.float32))))
     for i, chat in enumerate(CHATS):
-        engine.submit(i, model.tokenizer.chat(chat), samples=1, temperature=0, stream=0, index=i)
+        engine.submit(i, model.tokenizer.chat(chat), options=policy.SamplingOptions(temperature=0), index=i)
     found = {}
     while not engine.idle:
         found |= dict(engine.step())

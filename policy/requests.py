@@ -1,0 +1,117 @@
+"""What a request to the engine may ask for, and where its text ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from policy.tokenizer import Tokenizer
+
+# (tokens int32 [T] after the prompt, mask bool [T]: True where the policy wrote) -> tokens to append, None to stop.
+Reply = Callable[[np.ndarray, np.ndarray], Sequence[int] | None]
+
+
+class Written(NamedTuple):
+    """A token of a completion, told as it comes."""
+
+    sample: int  # Which completion of the request.
+    token: int
+    mask: bool  # Whether the policy wrote it.
+    logprob: float  # Under the law that was sampled; 0 where mask is False.
+
+
+_SLACK = 8  # Tokens before those that may hold a stop string: a decoder treats the first ones of a text differently.
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingOptions:
+    """How the completions of one prompt are sampled, and where they end. Checked when it is made.
+
+    Attributes:
+      temperature: 0 is greedy.
+      top_k: keep the k most likely tokens; 0: all.
+      top_p: keep the most likely tokens that together have this mass; 1: all.
+      min_p: keep tokens at least this likely, relative to the likeliest; 0: all.
+      max_tokens: the longest completion, tools' tokens included; None: the engine's.
+      stop_tokens: end a turn, besides the tokenizer's own end tokens.
+      stop_strings: end a turn where its text holds one, also if it spans tokens. The completion's text ends before
+        it; its tokens are kept.
+      banned: tokens that are never sampled.
+      forced: the first tokens of the completion, in place of sampled ones; their logprob under the law is 0.
+      seed: of this request's samples, uint32; None: the engine's.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    max_tokens: int | None = None
+    stop_tokens: tuple[int, ...] = ()
+    stop_strings: tuple[str, ...] = ()
+    banned: tuple[int, ...] = ()
+    forced: tuple[int, ...] = ()
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        t = self.temperature
+        if not (math.isfinite(t) and (t == 0 or t >= 1e-30)):
+            raise ValueError(f"temperature must be finite and >= 0 (0 is greedy, else at least 1e-30), got {t!r}.")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be at least 0 (0 keeps all tokens), got {self.top_k!r}.")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1] (1 keeps all tokens), got {self.top_p!r}.")
+        if not 0 <= self.min_p <= 1:
+            raise ValueError(f"min_p must be in [0, 1] (0 keeps all tokens), got {self.min_p!r}.")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens!r}.")
+        if isinstance(self.stop_strings, str) or not all(isinstance(s, str) and s for s in self.stop_strings):
+            raise ValueError(f"stop_strings must be a tuple of strings that are not empty, got {self.stop_strings!r}.")
+        if both := set(self.banned) & set(self.forced):
+            raise ValueError(f"The tokens {sorted(both)} are both banned and forced.")
+        if self.seed is not None and not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be in [0, 2**32), got {self.seed!r}.")
+
+    def check(self, vocab_size: int, max_tokens: int) -> None:
+        """Whether an engine can serve it.
+
+        Args:
+          vocab_size: of the model.
+          max_tokens: the longest completion that the engine has room for.
+
+        Raises:
+          ValueError: a token is outside the vocabulary, all of them are banned, or there is no room.
+        """
+        for name in ("stop_tokens", "banned", "forced"):
+            if wrong := [token for token in getattr(self, name) if not 0 <= token < vocab_size]:
+                raise ValueError(f"{name} has tokens outside the vocabulary of {vocab_size}: {wrong[:5]}.")
+        if len(set(self.banned)) == vocab_size:
+            raise ValueError("All tokens are banned: at least one must be left to sample.")
+        if (self.max_tokens or 0) > max_tokens:
+            raise ValueError(
+                f"max_tokens is {self.max_tokens}, and this engine has room for {max_tokens}: ask for fewer, or make "
+                "an engine with more max_tokens."
+            )
+        if len(self.forced) > (self.max_tokens or max_tokens):
+            raise ValueError(f"{len(self.forced)} forced tokens are more than max_tokens allows.")
+
+
+def stop_at(tokenizer: Tokenizer, turn: Sequence[int], strings: Sequence[str]) -> bool:
+    """Whether the last token of a turn completes one of `strings`.
+
+    Only the last tokens are decoded: every token but a special one adds a byte or more.
+    """
+    if not strings:
+        return False
+    tail = max(len(string.encode()) for string in strings) + _SLACK
+    text = tokenizer.decode(turn[-tail:])
+    return any(string in text for string in strings)
+
+
+def cut_at(text: str, strings: Sequence[str]) -> str:
+    """`text` up to the first of `strings`."""
+    places = [place for place in map(text.find, strings) if place >= 0]
+    return text[: min(places)] if places else text
