@@ -50,7 +50,7 @@ def run(entry: str, channels: int) -> None:
         for descriptor in range(3 + channels):
             os.set_inheritable(descriptor, True)
         try:
-            os.execve(header["argv"][0], header["argv"], header["environment"])
+            os.execve(header["argv"][0], header["argv"], os.environ)
         except OSError as error:
             os.write(2, f"{header['argv'][0]}: {error.strerror}\n".encode())
             os._exit(126)

@@ -13,9 +13,14 @@ from collections.abc import Iterable
 from verifiers.sandbox import kernel
 
 DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
-TMP = "/tmp"
 USER = 1000  # Who the programs think they are. Not 0: tarfile and others would then change owners.
 _REST = kernel.NEWPID | kernel.NEWIPC | kernel.NEWUTS | kernel.NEWNET | kernel.NEWCGROUP
+
+
+def folder_to_write(readable: Iterable[str]) -> str:
+    """Where programs may write: /tmp, unless something that they read lies below it."""
+    inside = any(os.path.realpath(path).startswith("/tmp/") for path in readable)
+    return "/box" if inside else "/tmp"
 
 
 def drop_user(uid: int) -> None:
@@ -32,12 +37,13 @@ def drop_user(uid: int) -> None:
     kernel.prctl(kernel.SET_DUMPABLE, 1)  # Else /proc/self belongs to root, and the maps cannot be written.
 
 
-def enter(readable: Iterable[str], uid: int, proc: int) -> None:
+def enter(readable: Iterable[str], tmp: str, uid: int, proc: int) -> None:
     """Moves this process into new namespaces, with `readable` below a root of their own. Its next child is the first
     process there.
 
     Args:
       readable: absolute paths; those that are not there are left out.
+      tmp: where programs may write, for `fresh_tmp`.
       uid: who root becomes first.
       proc: a descriptor of /proc.
 
@@ -46,12 +52,12 @@ def enter(readable: Iterable[str], uid: int, proc: int) -> None:
     """
     if os.getuid() == 0:
         kernel.unshare(kernel.NEWNS)
-        _build_root(readable)
+        _build_root(readable, tmp)
         drop_user(uid)
         _new_user(kernel.NEWNS | _REST, proc)
     else:
         _new_user(kernel.NEWNS | _REST, proc)
-        _build_root(readable)
+        _build_root(readable, tmp)
 
 
 def _new_user(others: int, proc: int) -> None:
@@ -63,12 +69,12 @@ def _new_user(others: int, proc: int) -> None:
         os.close(file)
 
 
-def _build_root(readable: Iterable[str]) -> None:
+def _build_root(readable: Iterable[str], tmp: str) -> None:
     kernel.mount(None, "/", None, kernel.RECURSIVE | kernel.PRIVATE)
     # They may lie below the folder where the new root is mounted, so they are opened first.
     sources = [(path, os.open(path, os.O_PATH)) for path in _outermost(readable)]
     links = [(path, os.path.realpath(path)) for path in readable if os.path.realpath(path) != path]
-    root = TMP
+    root = "/tmp"
     kernel.mount("root", root, "tmpfs", kernel.NO_SETUID | kernel.NO_DEVICES, "size=1m,nr_inodes=2048,mode=755")
     for path, source in sources:
         _bind(f"/proc/self/fd/{source}", root + path, folder=os.path.isdir(f"/proc/self/fd/{source}"))
@@ -80,11 +86,11 @@ def _build_root(readable: Iterable[str]) -> None:
             os.symlink(target, root + path)
     for device in DEVICES:
         _bind(device, root + device, folder=False)
-    for folder in (TMP, "/old", "/etc"):
+    for folder in (tmp, "/old", "/etc"):
         os.makedirs(root + folder, exist_ok=True)
     if not os.path.lexists(f"{root}/dev/shm"):
-        os.symlink(TMP, f"{root}/dev/shm")
-    _write(f"{root}/etc/passwd", f"sandbox:x:{USER}:{USER}:sandbox:{TMP}:/bin/sh\n")
+        os.symlink(tmp, f"{root}/dev/shm")
+    _write(f"{root}/etc/passwd", f"sandbox:x:{USER}:{USER}:sandbox:{tmp}:/bin/sh\n")
     _write(f"{root}/etc/group", f"sandbox:x:{USER}:\n")
     kernel.pivot_root(root, f"{root}/old")
     os.chdir("/")
@@ -114,7 +120,7 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def fresh_tmp(megabytes: int) -> None:
-    """Mounts an empty /tmp of so many megabytes, and as many files as fit honest programs."""
+def fresh_tmp(folder: str, megabytes: int) -> None:
+    """Mounts an empty folder of so many megabytes, and as many files as fit honest programs."""
     size = f"size={megabytes}m,nr_inodes={64 + 16 * megabytes},mode=1777"
-    kernel.mount("tmp", TMP, "tmpfs", kernel.NO_SETUID | kernel.NO_DEVICES, size)
+    kernel.mount("tmp", folder, "tmpfs", kernel.NO_SETUID | kernel.NO_DEVICES, size)

@@ -136,7 +136,6 @@ class Session:
         except (ValueError, KeyError, TypeError):
             fits, said = False, {}
         if not fits:  # Someone else wrote on the channel: the state is worth nothing.
-            process.kill()
             return self._ended(process, before.cpu_s, wall, idle, "answer")
         self._number += 1
         texts, truncated = self._outputs(process)
@@ -172,7 +171,8 @@ class Session:
 
     def _ended(self, process: Process, cpu_before: float, wall: float, idle: float, used_up: str) -> Execution:
         """The interpreter has ended, or is ended now."""
-        process.kill()
+        if used_up or not _ends_itself(process):
+            process.kill()
         texts, truncated = self._outputs(process)
         execution = process.wait()
         self._end()
@@ -183,6 +183,8 @@ class Session:
             status, reason = "failed", "something wrote where the session answers"
         elif used_up == "wall_s" and wall - idle - cpu > self.limits.idle_s:
             status, reason = "error", f"the machine was too busy: {wall:.1f} s passed"
+        elif execution.reason == "cancelled" and not used_up:
+            status, reason = "failed", "the interpreter answers no more"
         elif used_up:
             status, reason = "limit", f"used more than {used_up} = {getattr(self.limits, used_up):g}, or the total"
         return dataclasses.replace(
@@ -220,3 +222,12 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _ends_itself(process: Process) -> bool:
+    """Whether it ends within a second. One that is ending closes its channels first."""
+    for _ in range(100):
+        if process.usage() is None:
+            return True
+        time.sleep(0.01)
+    return False

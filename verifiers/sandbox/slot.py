@@ -46,6 +46,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    "UV_USE_IO_URING": "0",  # Node.js would try it, and be killed.
 }
 _SANDBOX = pathlib.Path(__file__).resolve().parent
 _serial = itertools.count()
@@ -266,7 +267,7 @@ class Running:
             try:
                 answer = self._answer or self.slot.receive(self._job.limits.wall_s + GRACE)
                 self._execution = _judge(answer, self._job.limits, self.slot.level, *self._outputs)
-                self.sound = answer["setup"] == "ok"
+                self.sound = answer["setup"] == "ok" or bool(answer["killed"])
             finally:
                 self.discard()
         return self._execution
@@ -321,13 +322,13 @@ def _status(
 ) -> tuple[str, str, str | None]:
     """Status, reason, violation."""
     killed, cpu = answer["killed"], answer["cpu_s"]
-    if answer["setup"] != "ok":
-        return "error", f"the jail could not be closed: {answer['setup'] or 'the child ended early'}", None
     if by_signal == signal.SIGSYS:
         what = "a system call that no honest program makes"
         return "violation", f"killed for {what}", what
     if killed == "cancelled":
         return "error", "cancelled", None
+    if answer["setup"] != "ok" and not killed:
+        return "error", f"the jail could not be closed: {answer['setup'] or 'the child ended early'}", None
     if killed == "wall_s":
         spent = f"{cpu:.1f} s of CPU and {answer['idle_s']:.1f} s idle"
         return "error", f"the machine was too busy: {limits.wall_s:g} s passed, with {spent}", None
@@ -360,8 +361,7 @@ def _signal_name(number: int) -> str:
 def _payload(job: Job) -> bytes:
     """What `driver` unpacks: the length of a header, the header, the files, the program."""
     files = [[name, 0o755 if name in job.executable else 0o644, len(content)] for name, content in job.files.items()]
-    environment = ENVIRONMENT | {"UV_USE_IO_URING": "0"}
-    header = json.dumps({"files": files, "argv": list(job.argv), "environment": environment}).encode()
+    header = json.dumps({"files": files, "argv": list(job.argv)}).encode()
     return b"".join([len(header).to_bytes(4, "little"), header, *job.files.values(), job.program])
 
 

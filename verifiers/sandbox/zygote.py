@@ -69,7 +69,9 @@ class Server:
         self.readable = [*interpreter_paths(), *config["paths"]]
         if self.level == "namespaces":
             self.readable += ["/usr", "/bin", "/sbin", "/etc/alternatives"]
-            namespaces.enter(self.readable, config["uid"], self.proc)
+            self.tmp = namespaces.folder_to_write(self.readable)
+            os.environ["HOME"] = os.environ["TMPDIR"] = self.tmp
+            namespaces.enter(self.readable, self.tmp, config["uid"], self.proc)
             if pid := os.fork():
                 os.write(tell, str(pid).encode())
                 os._exit(0)
@@ -166,22 +168,22 @@ class Server:
     def _clean_tmp(self) -> None:
         """A new /tmp if anything was done to this one."""
         if self.level == "namespaces":
-            space = os.statvfs(namespaces.TMP)
-            if space.f_files - space.f_ffree > 1 or os.stat(namespaces.TMP).st_ctime_ns != self.tmp_changed:
+            space = os.statvfs(self.tmp)
+            if space.f_files - space.f_ffree > 1 or os.stat(self.tmp).st_ctime_ns != self.tmp_changed:
                 self._renew_tmp(self.tmp_mb)
 
     def _renew_tmp(self, megabytes: int) -> None:
         os.chdir("/")
         if self.tmp_mb:
-            kernel.unmount(namespaces.TMP)
-        namespaces.fresh_tmp(megabytes)
-        os.chdir(namespaces.TMP)
+            kernel.unmount(self.tmp)
+        namespaces.fresh_tmp(self.tmp, megabytes)
+        os.chdir(self.tmp)
         self.tmp_mb = megabytes
-        self.tmp_changed = os.stat(namespaces.TMP).st_ctime_ns
+        self.tmp_changed = os.stat(self.tmp).st_ctime_ns
         if self.config["landlock"]:  # Rules hold for the mount that was there when they were made.
             if self.rules is not None:
                 os.close(self.rules)
-            self.rules = _park(landlock.ruleset(self.readable, [namespaces.TMP], namespaces.DEVICES))
+            self.rules = _park(landlock.ruleset(self.readable, [self.tmp], namespaces.DEVICES))
 
     def _run(self, request: dict, descriptors: Sequence[int]) -> dict:
         limits = request["limits"]

@@ -1,0 +1,451 @@
+"""The sandbox's interface, its limits, each just under and just over, and what it refuses."""
+
+import asyncio
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from verifiers import sandbox
+from verifiers.sandbox import Limits, languages, levels
+
+ROOT = pathlib.Path(__file__).parent.parent
+LEVEL = levels.best()
+pytestmark = pytest.mark.skipif(LEVEL == "none", reason=f"no safe level here: {levels.describe()}")
+needs_namespaces = pytest.mark.skipif(LEVEL != "namespaces", reason=levels.describe())
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with sandbox.Pool(workers=2) as pool:
+        yield pool
+
+
+# The interface.
+
+
+def test_a_program():
+    found = sandbox.run("import sys\nprint(input())\nprint('warning', file=sys.stderr)", stdin=b"7")
+    assert (found.status, found.exit_code, found.signal) == ("ok", 0, None)
+    assert (found.stdout, found.stderr) == (b"7\n", b"warning\n")
+    assert (found.level, found.reason, found.violation) == (LEVEL, "", None)
+    assert 0 < found.cpu_s < 1
+    assert 0 < found.wall_s < 5
+    assert 1 < found.peak_memory_mb < 200
+
+
+def test_bytes_and_text_are_both_programs(pool):
+    assert pool.run(b"print('\xc3\xa9')").stdout == "é\n".encode()
+    assert pool.run("print('é')").stdout == "é\n".encode()
+    assert pool.run("print(input())", stdin="é").stdout == "é\n".encode()
+    assert pool.run("'\ud800'").status == "failed"
+
+
+def test_a_failed_program_says_where(pool):
+    found = pool.run("def f():\n    return 1 / 0\n\nf()")
+    assert (found.status, found.exit_code) == ("failed", 1)
+    assert found.reason == "ZeroDivisionError: division by zero"
+    assert b"    return 1 / 0\n" in found.stderr
+    assert str(ROOT).encode() not in found.stderr  # Our own lines are left out.
+    assert pool.run("raise SystemExit(7)").exit_code == 7
+    assert pool.run("import sys; sys.exit('sorry')").stderr == b"sorry\n"
+    assert pool.run("import ctypes; ctypes.string_at(0)").reason == "ended by SIGSEGV"
+
+
+def test_from_many_threads_and_from_an_event_loop(pool):
+    assert [found.stdout for found in pool.map([f"print({i})" for i in range(12)])] == [b"%d\n" % i for i in range(12)]
+    found = {}
+
+    def run(i):
+        found[i] = sandbox.run(f"print({i})").stdout
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {i: b"%d\n" % i for i in range(8)}
+
+    async def several():
+        return await asyncio.gather(*(sandbox.arun(f"print({i})") for i in range(4)), pool.arun("print(9)"))
+
+    assert [found.stdout for found in asyncio.run(several())] == [b"0\n", b"1\n", b"2\n", b"3\n", b"9\n"]
+
+
+def test_a_verdict_can_be_had_twice(pool):
+    program = "import random\nprint(random.random(), {'a', 'b', 'c'}, hash('x'))"
+    assert pool.run(program).stdout == pool.run(program).stdout
+
+
+@needs_namespaces
+def test_files_lie_in_the_working_directory(pool):
+    files = {"a.txt": "text", "b/c.bin": b"\0\xff", "helper.py": "x = 5"}
+    reading = "print(open('a.txt').read(), open('b/c.bin', 'rb').read(), helper.x)"
+    program = f"import sys\nsys.path.insert(0, '')\nimport helper\n{reading}"
+    assert pool.run(program, files=files).stdout == b"text b'\\x00\\xff' 5\n"
+    assert pool.run("import os; print(os.listdir('.'))").stdout == b"[]\n"
+    for name in ("/etc/x", "../x", "a/../../x", "", "a\0b"):
+        with pytest.raises(ValueError, match="below the working directory"):
+            pool.run("", files={name: b""})
+
+
+def test_folders_to_import_from(tmp_path):
+    (tmp_path / "colleague.py").write_text("answer = 42\n")
+    with sandbox.Pool(1, paths=[tmp_path]) as pool:
+        found = pool.run(f"import colleague\nprint(colleague.answer)\nopen({str(tmp_path / 'x')!r}, 'w')")
+        assert found.stdout == b"42\n"
+        assert found.status == "failed"
+    assert [file.name for file in tmp_path.iterdir()] == ["colleague.py"]
+
+
+def test_channels_and_two_jails_for_one_job():
+    """`beside` takes no place: with one worker two jails talk to each other."""
+    with sandbox.Pool(workers=1) as pool:
+        read, write = os.pipe()
+        result = os.memfd_create("result")
+        with pool.open("import os; os.write(3, b'hello')", channels=[write]) as speaker:
+            listening = "import os; os.write(4, os.read(3, 100) + b' heard')"
+            with pool.open(listening, channels=[read, result], beside=speaker) as listener:
+                os.close(read)
+                os.close(write)
+                assert listener.wait().status == "ok"
+            assert speaker.wait().status == "ok"
+        assert os.pread(result, 100, 0) == b"hello heard"
+        os.close(result)
+        slots = len(pool._all)
+        with pool.open("while True: pass") as process:
+            process.kill()
+            killed = process.wait()
+        assert (killed.status, killed.reason) == ("error", "cancelled")
+        assert pool.run("print(1)").status == "ok"
+        assert len(pool._all) == slots == 2  # A kill costs no slot.
+
+
+def test_bad_arguments():
+    for bad in ({"cpu_s": 0}, {"cpu_s": float("nan")}, {"memory_mb": 1.5}, {"processes": True}, {"wall_s": "1"}):
+        with pytest.raises(ValueError, match=f"Limits.{next(iter(bad))}"):
+            Limits(**bad)
+    with pytest.raises(ValueError, match="no level 'safe'"):
+        sandbox.run("", level="safe")
+    with pytest.raises(ValueError, match="no language 'cobol'"):
+        sandbox.run("", language="cobol")
+    with pytest.raises(ValueError, match="workers=0"):
+        sandbox.Pool(workers=0)
+    pool = sandbox.Pool(workers=1)
+    pool.close()
+    pool.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        pool.run("")
+
+
+# Limits: the same program just under one, and just over it.
+
+MEMORY = "x = b'x' * ({0} << 20)\nprint(len(x) >> 20)"
+SPIN = "import time\nbegan = time.process_time()\nwhile time.process_time() - began < {0}: pass\nprint('end')"
+THREADS = """
+import hashlib, threading, time
+def work():
+    while time.process_time() < {0}: hashlib.sha256(bytes(1 << 20)).digest()
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+FORKS = """
+import os, time
+for _ in range({0} - 1):
+    if os.fork() == 0:
+        time.sleep(0.2)
+        os._exit(0)
+"""
+TWO_SPINNERS = """
+import os, time
+for _ in range(2):
+    if os.fork() == 0:
+        while time.process_time() < {0} / 2: pass
+        os._exit(0)
+os.wait()
+os.wait()
+"""
+TWO_BUFFERS = """
+import os, time
+for _ in range(2):
+    if os.fork() == 0:
+        buffer = b"x" * ({0} << 19)
+        time.sleep(0.4)
+        os._exit(0)
+codes = [os.wait()[1] for _ in range(2)]
+assert codes == [0, 0]
+"""
+NAPS = "import time\nfor _ in range({0}): time.sleep(0.01)"
+SLOWLY = "import time\nx = [b'x' * (1 << 20) for _ in range({0})]\ntime.sleep(0.3)"
+ADDRESSES = "import mmap\nm = mmap.mmap(-1, {0} << 20)\nprint(len(m))"
+FILE = "open('x', 'wb').write(bytes(({0} << 20) - 1))"
+FILES = "for i in range({0}): open(str(i), 'wb').write(bytes(1 << 20))"
+
+# Program, under, over, limits, what the reason names.
+UNDER_AND_OVER = {
+    "cpu_s": (SPIN, 0.5, 1.3, Limits(cpu_s=1), "cpu_s = 1"),
+    "cpu_s_of_threads": (THREADS, 0.5, 1.5, Limits(cpu_s=1), "cpu_s = 1"),
+    "idle_s": ("import time\ntime.sleep({0})", 0.3, 1.2, Limits(idle_s=0.8), "idle_s = 0.8"),
+    "idle_s_in_naps": (NAPS, 30, 200, Limits(idle_s=0.8), "idle_s"),
+    "memory_mb": (MEMORY, 70, 140, Limits(memory_mb=100), "memory_mb = 100"),
+    "memory_mb_slowly": (SLOWLY, 70, 140, Limits(memory_mb=100), "memory_mb"),
+    "address_mb": (ADDRESSES, 300, 700, Limits(address_mb=512), "memory"),
+    "output_kb": ("print('x' * ({0} * 1024 - 1))", 16, 17, Limits(output_kb=16), "output_kb = 16"),
+}
+IN_NAMESPACES = {
+    "file_mb": (FILE, 2, 3, Limits(file_mb=2), "file_mb"),
+    "tmp_mb": (FILES, 3, 6, Limits(tmp_mb=4), "tmp_mb"),
+    "processes": (FORKS, 4, 5, Limits(processes=4), "processes"),
+    "processes_share_cpu_s": (TWO_SPINNERS, 0.4, 2, Limits(cpu_s=1, processes=4), "cpu_s"),
+    "processes_share_memory_mb": (TWO_BUFFERS, 60, 240, Limits(memory_mb=130, processes=4), "memory_mb"),
+}
+
+
+def tried(pool, program, under, over, limits, names):
+    found = pool.run(program.format(under), limits=limits)
+    assert found.status == "ok", found
+    found = pool.run(program.format(over), limits=limits)
+    assert found.status == "limit", found
+    assert names in found.reason
+    assert pool.run("print(1)", limits=limits).status == "ok"
+    return found
+
+
+@pytest.mark.parametrize("name", UNDER_AND_OVER)
+def test_a_limit(pool, name):
+    tried(pool, *UNDER_AND_OVER[name])
+
+
+@needs_namespaces
+@pytest.mark.parametrize("name", IN_NAMESPACES)
+def test_a_limit_of_what_namespaces_give(pool, name):
+    tried(pool, *IN_NAMESPACES[name])
+
+
+def test_threads_are_limited_and_a_second_process_is_too_many(pool):
+    make = "ts = [threading.Thread(target=time.sleep, args=(0.2,)) for _ in range(100)]"
+    assert pool.run(f"import threading, time\n{make}\n[t.start() for t in ts]").status == "ok"
+    found = pool.run("import os\nos.fork()")
+    assert found.status == "limit"
+    assert "processes" in found.reason
+
+
+def test_output_is_cut_and_said(pool):
+    found = pool.run("import sys\nprint('x' * 3000)\nsys.stderr.write('y' * 3000)", limits=Limits(output_kb=2))
+    assert (found.status, found.stdout_truncated, found.stderr_truncated) == ("limit", True, True)
+    assert (found.stdout, found.stderr) == (b"x" * 2048, b"y" * 2048)
+    found = pool.run("import sys\nsys.stderr.write('y' * 3000)", limits=Limits(output_kb=2))
+    assert (found.status, found.stderr_truncated) == ("ok", True)  # Standard error is nobody's answer.
+
+
+def test_memory_that_is_caught_is_judged_by_its_answer(pool):
+    program = "try: x = bytearray(1 << 40)\nexcept MemoryError: pass\n{}print('answer')"
+    assert pool.run(program.format("")).status == "ok"
+    assert pool.run("x = bytearray(1 << 40)").status == "limit"
+
+
+def test_idling_is_told_from_waiting_for_a_core():
+    """A sleeper shows what it slept, four spinners on one core show nothing: the load is not the program's."""
+    core = next(iter(os.sched_getaffinity(0)))
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})  # The slot's processes inherit it.
+    try:
+        with sandbox.Pool(workers=4) as pool:
+            limits = Limits(cpu_s=20, idle_s=0.5, wall_s=60)
+            four = pool.map([SPIN.format(0.6)] * 4, limits=limits)
+            assert [found.status for found in four] == ["ok"] * 4, four
+            assert sum(found.wall_s for found in four) > 5  # They did wait for each other: 4 × 0.6 s on one core.
+            with pool.open("import time; time.sleep(1.5); print(1)", limits=Limits(idle_s=9)) as process:
+                time.sleep(1.1)
+                usage = process.usage()
+                assert usage is not None
+                assert 0.8 < usage.idle_s < 1.5
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_a_busy_machine_is_nobodys_fault():
+    """Eight spinners on one core: whoever meets the wall has not used up a limit of his own."""
+    core = next(iter(os.sched_getaffinity(0)))
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        with sandbox.Pool(workers=8) as pool:
+            found = pool.map([SPIN.format(9)] * 8, limits=Limits(cpu_s=9, idle_s=1, wall_s=1.5))
+    finally:
+        os.sched_setaffinity(0, before)
+    assert {execution.status for execution in found} == {"error"}
+    assert "too busy" in found[0].reason
+
+
+# Levels and honesty.
+
+
+def test_what_a_level_lacks_is_refused_beforehand():
+    lacking = [level for level in ("landlock", "seccomp") if not levels.why_not(level)]
+    if not lacking:
+        pytest.skip("neither landlock nor seccomp here")
+    asked = ({"files": {"a": b""}}, {"limits": Limits(processes=2)}, {"language": "c"})
+    for level in lacking:
+        with sandbox.Pool(1, level) as pool:
+            for options in asked:
+                found = pool.run("print(1)", **options)
+                assert (found.status, found.stdout) == ("error", b"")
+                assert f"{level!r}" in found.reason
+                assert "namespaces" in found.reason
+
+
+def test_no_isolation_is_a_refusal_that_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(levels, "why_not", lambda level: f"no {level} on this machine")
+    with pytest.raises(sandbox.SandboxUnavailable) as refusal:
+        sandbox.Pool()
+    for words in ("namespaces: no namespaces on this machine", "landlock:", "seccomp:", "level='unsafe'"):
+        assert words in str(refusal.value)
+    assert levels.best() == "none"
+    assert "no landlock on this machine" in levels.describe()
+
+
+def test_a_jail_that_does_not_hold_is_refused(monkeypatch):
+    """The level is proved by hostile programs, not believed: here the filter lets everything through."""
+    levels.why_not.cache_clear()
+    weak = levels._PROOFS | {"prints what a broken jail would": "print('open')"}
+    monkeypatch.setattr(levels, "_PROOFS", weak)
+    assert "was not contained (open)" in levels.why_not(LEVEL)
+    levels.why_not.cache_clear()
+
+
+def test_unsafe_must_be_asked_for_by_name_and_says_so(tmp_path):
+    program = f"open({str(tmp_path / 'x')!r}, 'w').write('harm'); print(1)"
+    assert sandbox.run(program).status == "failed"
+    assert not (tmp_path / "x").exists()
+    found = sandbox.run(program, level="unsafe")
+    assert (found.status, found.level) == ("ok", "unsafe")
+    assert (tmp_path / "x").read_text() == "harm"
+
+
+# Sessions.
+
+
+def test_a_session_keeps_its_variables():
+    with sandbox.Session() as session:
+        assert session.run("x = 6").stdout == b""
+        assert session.run("x * 7").stdout == b"42\n"
+        assert session.run("import math\ndef f(n): return math.sqrt(n)").status == "ok"
+        assert session.run("print(f(9)); f(16)").stdout == b"3.0\n4.0\n"
+        failed = session.run("y = 1\nf('x')")
+        assert (failed.status, failed.exit_code) == ("failed", 1)
+        assert failed.reason.startswith("TypeError")
+        assert b"    f('x')\n" in failed.stderr
+        assert session.run("y").stdout == b"1\n"  # What ran before the error, ran.
+        assert session.run("def (").reason.startswith("SyntaxError")
+        assert session.run("import sys; sys.exit(3)").exit_code == 3
+        assert session.run("len('" + "a" * 300_000 + "')").stdout == b"300000\n"
+        assert session.run("x").stdout == b"6\n"
+
+
+def test_a_call_beyond_its_limits_loses_the_state_and_says_so():
+    with sandbox.Session(Limits(cpu_s=0.5, idle_s=0.5, output_kb=4)) as session:
+        session.run("x = 1")
+        flood = session.run("print('x' * 5000)")
+        assert (flood.status, flood.stdout_truncated, len(flood.stdout)) == ("limit", True, 4096)
+        assert session.run("x").stdout == b"1\n"
+        for stalling, limit in (("while True: pass", "cpu_s"), ("import time; time.sleep(9)", "idle_s")):
+            stalled = session.run(stalling)
+            assert stalled.status == "limit"
+            assert limit in stalled.reason
+            assert "state is lost" in stalled.reason
+            assert session.run("x").reason == "NameError: name 'x' is not defined"
+            session.run("x = 1")
+        assert session.run("import os; os._exit(0)").status == "failed"
+        assert session.run("import ctypes; ctypes.CDLL(None).ptrace(0)").status == "violation"
+        assert session.run("1").stdout == b"1\n"
+
+
+def test_a_session_waits_for_free():
+    with sandbox.Session(Limits(idle_s=0.3)) as session:
+        session.run("x = 1")
+        time.sleep(0.8)  # The policy thinks; the program does not idle by its own doing.
+        assert session.run("x").stdout == b"1\n"
+
+
+def test_the_total_of_a_session():
+    with sandbox.Session(Limits(cpu_s=5, idle_s=5), dataclasses.replace(Limits(), idle_s=0.5)) as session:
+        assert session.run("import time; time.sleep(0.3)").status == "ok"
+        assert session.run("import time; time.sleep(0.4)").status == "limit"
+        spent = session.run("print(1)")
+        assert (spent.status, spent.stdout) == ("limit", b"")
+        assert "total of idle_s = 0.5" in spent.reason
+
+
+def test_a_session_that_forges_its_answers_gains_nothing():
+    forged = b'{"number": 1, "exit_code": 0}\n'
+    with sandbox.Session() as session:
+        session.run("x = 1")
+        session.run(f"import os; n = os.write(4, {forged * 3!r})")
+        assert session.run("print('real')").status in ("ok", "failed")
+        session.run(f"import os; n = os.write(4, {b'x' * 9000!r})")
+        assert session.run("1 + 1").stdout in (b"2\n", b"")
+    with sandbox.Session() as session:
+        session.run("import os; os.close(3); os.close(4)")
+        assert session.run("1 + 1").stdout == b"2\n"
+
+
+# Languages.
+
+ADD = {
+    "c": '#include <stdio.h>\nint main() { int a, b; scanf("%d %d", &a, &b); printf("%d\\n", a + b); return 0; }',
+    "cpp": "#include <iostream>\nint main() { int a, b; std::cin >> a >> b; std::cout << a + b << std::endl; }",
+    "javascript": "const [a, b] = require('fs').readFileSync(0, 'utf8').split(' ').map(Number); console.log(a + b)",
+    "bash": 'read a b; echo "$(echo $((a + b)) | cat)"',
+}
+
+
+@needs_namespaces
+@pytest.mark.parametrize("language", ADD)
+def test_a_language(pool, language):
+    if languages.missing(language):
+        pytest.skip(f"no {languages.missing(language)} here")
+    found = pool.run(ADD[language], stdin=b"3 4", language=language)
+    assert (found.status, found.stdout) == ("ok", b"7\n"), found
+    began = time.monotonic()
+    assert pool.run(ADD[language], stdin=b"20 4", language=language).stdout == b"24\n"
+    assert time.monotonic() - began < 2  # Compiled once.
+
+
+@needs_namespaces
+@pytest.mark.skipif(bool(languages.missing("c")), reason="no gcc here")
+def test_hostile_c(pool):
+    limits = Limits(cpu_s=0.5, memory_mb=64)
+    for program, status in {
+        "int main() { return 3; }": "failed",
+        "int main() {": "failed",
+        '#include "/etc/shadow"\nint main() {}': "failed",
+        "int main() { for (;;); }": "limit",
+        "#include <unistd.h>\nint main() { return fork() != -1; }": "ok",
+        "#include <stdlib.h>\nint main() { for (;;) { char *p = calloc(1 << 20, 1); p[9999] = 1; } }": "limit",
+        "int main() { return *(volatile int *)0; }": "failed",
+        "#include <sys/ptrace.h>\nint main() { return ptrace(PTRACE_TRACEME, 0, 0, 0); }": "violation",
+        "#include <sys/socket.h>\nint main() { return socket(AF_INET, SOCK_STREAM, 0) != -1; }": "ok",
+    }.items():
+        found = pool.run(program, language="c", limits=limits)
+        assert found.status == status, (program, found)
+    assert pool.run("int main() {", language="c").reason.startswith("does not compile: ")
+
+
+def test_a_language_without_its_tools_is_nobodys_fault(pool, monkeypatch):
+    monkeypatch.setattr(languages, "_found", lambda word: "")
+    found = pool.run("", language="bash")
+    assert found.status == "error"
+    assert "bash" in found.reason
+
+
+def test_the_doctor_says_the_level():
+    done = subprocess.run([sys.executable, "-m", "rl", "doctor"], capture_output=True, text=True, cwd=ROOT)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("sandbox"))
+    assert LEVEL in line
