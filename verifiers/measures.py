@@ -271,4 +271,5 @@ def _defined(registry: Any, name: str) -> Unit | None:
 def _registry() -> tuple[Any, threading.Lock]:
     import pint
 
-    return pint.UnitRegistry(non_int_type=Fraction), threading.Lock()
+    registry: Any = pint.UnitRegistry  # Its type names float, and takes any.
+    return registry(non_int_type=Fraction), threading.Lock()
