@@ -122,9 +122,9 @@ class Pool:
                 if self._caches:
                     same[key] = tasks[-1]
         self._submit(tasks)
-        yield from ready
         left = len(tasks)
         try:
+            yield from ready
             while left:
                 for task, verdict in job.results.get():
                     left -= 1
