@@ -179,7 +179,7 @@ def _audit(options: argparse.Namespace) -> int:
         )
     attempts = redteam.audit(name, problems, timeout=options.timeout)
     print(redteam.summary(name, attempts))
-    return int(any(attempt.succeeds for attempt in attempts if attempt.hack != "gold"))
+    return int(any(attempt.succeeds for attempt in attempts if attempt.hack != "solution"))
 
 
 def _doctor(options: argparse.Namespace) -> int:

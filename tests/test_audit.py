@@ -92,7 +92,10 @@ def test_a_grader_by_exit_code_falls(monkeypatch, grader):
 
 def test_a_grader_that_hangs_is_ended(monkeypatch, grader):
     few(monkeypatch, ["baseline_wrong"])
-    assert results(redteam.audit(grader("hangs"), CALLS, timeout=2)) == {"solution": "rewarded", "baseline_wrong": "hung"}
+    assert results(redteam.audit(grader("hangs"), CALLS, timeout=2)) == {
+        "solution": "rewarded",
+        "baseline_wrong": "hung",
+    }
 
 
 def test_answers_that_hedge(monkeypatch, grader):

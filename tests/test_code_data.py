@@ -218,7 +218,8 @@ def test_human_eval_is_read_as_its_assertions():
     task = tasks.read(answer)
     assert task.mode == "calls"
     assert len(task.tests) == 1
-    assert tasks.read({**answer, "mode": "check"}).tests == ("assert f(1) == 2",)
+    assert tasks.read({**answer, "mode": "check"}).tests == (f"{test}\n\ncheck(f)",)
+    assert tasks.read({**answer, "test": "def check(c):\n    assert True\n"}).mode == "check"
     task = tasks.read({**answer, "test": test + "    for x in range(3):\n        assert candidate(x) == x\n"})
     assert task.mode == "check"
     assert task.tests[0].endswith("check(f)")

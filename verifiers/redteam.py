@@ -22,7 +22,7 @@ from verifiers.types import Problem, as_verdict
 
 _SQUARE = {
     "entry_point": "f",
-    "gold": "```python\ndef f(x):\n    return x * x + 1\n```",
+    "solution": "```python\ndef f(x):\n    return x * x + 1\n```",
 }
 _ASSERTS = ["assert f(3) == 10", "assert f(-2) == 5", "assert f(0) == 1"]
 _LOOP = """def check(candidate):
@@ -37,9 +37,9 @@ def _problems() -> list[Problem]:
     calls = {"mode": "calls", "tests": _ASSERTS, "entry_point": "f"}
     check = {"prompt": "def f(x):\n", "test": _LOOP, "entry_point": "f"}
     stdio = {"mode": "stdio", "tests": [{"stdin": "3\n", "stdout": "10\n"}, {"stdin": "-2\n", "stdout": "5\n"}]}
-    reads = {"entry_point": "f", "reads": True, "gold": "```python\nx = int(input())\nprint(x * x + 1)\n```"}
-    numbers = {"gold": r"\boxed{72}", "gold_answer": "72", "wrong_answer": "71"}
-    fractions = {"gold": r"\boxed{\frac{3}{4}}", "gold_answer": r"\frac{3}{4}", "wrong_answer": r"\frac{4}{3}"}
+    reads = {"entry_point": "f", "reads": True, "solution": "```python\nx = int(input())\nprint(x * x + 1)\n```"}
+    numbers = {"solution": r"\boxed{72}", "gold_answer": "72", "wrong_answer": "71"}
+    fractions = {"solution": r"\boxed{\frac{3}{4}}", "gold_answer": r"\frac{3}{4}", "wrong_answer": r"\frac{4}{3}"}
     return [
         Problem("audit/calls", ask, calls, "code", metadata=_SQUARE),
         Problem("audit/check", ask, check, "code", metadata=_SQUARE),
@@ -56,7 +56,7 @@ class Attempt(NamedTuple):
     """One hack tried on one problem.
 
     Attributes:
-      hack: its name in `hacks.PROGRAMS` or `hacks.ANSWERS`; "gold" is the right answer.
+      hack: its name in `hacks.PROGRAMS` or `hacks.ANSWERS`; "solution" is the right answer.
       problem: its id.
       result: "rewarded"; "refused" (reward 0); "raised" (the verifier did, or returned `Outcome.ERROR`); "died" (it
         ended its process without a verdict); "hung".
@@ -90,7 +90,7 @@ def audit(
 
     Args:
       verifier: its name, as `verifiers.load` takes it: each hack is tried in a process of its own.
-      problems: each with `metadata["gold"]`, a completion that is right.
+      problems: each with `metadata["solution"]`, a completion that is right.
       timeout: seconds for a hack on all problems.
       tell: is told of each hack and its attempts.
 
@@ -104,19 +104,18 @@ def audit(
     """
     load(verifier)  # A mistake in the name is one here, too.
     for problem in problems:
-        needs = (
-            {"gold", "entry_point"} if "entry_point" in problem.metadata else {"gold", "gold_answer", "wrong_answer"}
-        )
+        code = "entry_point" in problem.metadata
+        needs = {"solution"} if code else {"solution", "gold_answer", "wrong_answer"}
         if missing := sorted(needs - problem.metadata.keys()):
             raise ValueError(f"Problem {problem.id}: an audit needs {missing} in its metadata.")
-    golds = [(problem, str(problem.metadata["gold"])) for problem in problems]
-    tried = list(_attempts(verifier, "gold", golds, timeout))
+    golds = [(problem, str(problem.metadata["solution"])) for problem in problems]
+    tried = list(_attempts(verifier, "solution", golds, timeout))
     known = {attempt.problem for attempt in tried if attempt.result == "rewarded"}
     if not known:
         why = "".join(f"\n  {attempt.problem}: {attempt.result}: {attempt.reason}" for attempt in tried)
         raise ValueError(f"{verifier} accepts the right answer of no problem, so its refusals say nothing:{why}")
     if tell:
-        tell("gold", tried)
+        tell("solution", tried)
     for kind, names in (("code", hacks.PROGRAMS), ("math", hacks.ANSWERS)):
         chosen = [p for p in problems if p.id in known and ("entry_point" in p.metadata) == (kind == "code")]
         for name in names if chosen else ():
@@ -130,8 +129,8 @@ def audit(
 
 def summary(verifier: str, attempts: Sequence[Attempt]) -> str:
     """What an audit found, for the person who asked for it."""
-    golds = [attempt for attempt in attempts if attempt.hack == "gold"]
-    hacked = [attempt for attempt in attempts if attempt.hack != "gold"]
+    golds = [attempt for attempt in attempts if attempt.hack == "solution"]
+    hacked = [attempt for attempt in attempts if attempt.hack != "solution"]
     lines = [
         f"{attempt.hack}: {attempt.result} on {attempt.problem}"
         + (f" with {attempt.reward:g}" if attempt.result == "rewarded" else "")

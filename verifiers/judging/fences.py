@@ -7,6 +7,11 @@ import re
 from verifiers.extraction import after_thinking
 
 _FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<marks>`{3,}|~{3,})(?P<rest>[^\r\n]*)")
+_BINDING = re.compile(
+    r"^(?:(?:(?:async[ \t]+)?def|class)[ \t]+(?P<defined>\w+)\b|(?P<assigned>\w+)[ \t]*(?::[^=\r\n]*)?=(?!=)"
+    r"|(?:from[ \t]+\S+[ \t]+)?import[ \t](?P<imported>[^\r\n;#]*))",
+    re.MULTILINE,
+)
 
 
 def program(completion: str) -> str | None:
@@ -25,12 +30,11 @@ def program(completion: str) -> str | None:
 
 def defines(program: str, name: str) -> bool:
     """Whether a line of the program binds `name` at the top level. Reads the text: parsing hostile text may crash."""
-    name = re.escape(name)
-    bound = (
-        rf"(?:async[ \t]+)?def[ \t]+{name}\b|class[ \t]+{name}\b|{name}[ \t]*(?::[^=\r\n]*)?=(?!=)"
-        rf"|(?:from[ \t]+\S+[ \t]+)?import[ \t][^\r\n]*\b{name}[ \t]*(?:,|;|\r?$)"
-    )
-    return re.search(rf"^(?:{bound})", program, re.MULTILINE) is not None
+    for found in _BINDING.finditer(program):
+        imported = (part.split()[-1:] for part in (found["imported"] or "").split(","))
+        if name in (found["defined"], found["assigned"]) or [name] in imported:
+            return True
+    return False
 
 
 def _last_fence(text: str) -> str | None:

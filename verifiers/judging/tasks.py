@@ -100,7 +100,8 @@ def read(answer: Any) -> Task:
     if shared["language"] != "python":
         raise NoTaskError(f"tests of the language {shared['language']!r:.40} must have the mode 'stdio'")
     if "test" in answer:
-        return _function(_human_eval(_text(answer, "test"), shared["entry_point"]), mode, shared)
+        whole, calls = _human_eval(_text(answer, "test"), shared["entry_point"])
+        return _function([whole], mode, shared, calls)
     tests = answer.get("tests")
     if not isinstance(tests, Sequence) or isinstance(tests, str) or not all(isinstance(test, str) for test in tests):
         raise NoTaskError(f"'tests' must be a list of assertions, got {tests!r:.80}")
@@ -136,19 +137,19 @@ def _stdio(answer: Mapping, shared: dict) -> Task:
     return Task("stdio", io, checker=checker, tolerance=float(tolerance), **shared)
 
 
-def _function(tests: Sequence[str], mode: str | None, shared: dict) -> Task:
+def _function(tests: Sequence[str], mode: str | None, shared: dict, calls: Sequence[Call] | None = None) -> Task:
+    """The task of tests on a function. `calls` are what the tests consist of, where that is known already."""
     tests = tuple(test for test in tests if test.strip())
     if not tests:
         raise NoTaskError("the problem's answer has no tests: every program would pass")
-    for code in (*tests, shared["setup"]):
-        _parse(code)
-    calls = [_calls(test) for test in tests]
-    literal = all(call is not None for call in calls) and not _defines_more_than_imports(shared["setup"])
+    imports = all(isinstance(node, ast.Import | ast.ImportFrom) for node in _parse(shared["setup"]).body)
+    each = [_calls(_parse(test), test) for test in tests] if calls is None else [calls]
+    literal = imports and None not in each
     if mode == "calls" and not literal:
-        odd = next((test for test, call in zip(tests, calls, strict=True) if call is None), shared["setup"])
+        odd = next((test for test, some in zip(tests, each, strict=True) if some is None), shared["setup"])
         raise NoTaskError(f"mode 'calls' needs tests `assert f(literals) == literal`, got {odd!r:.80}: use 'check'")
     if mode == "calls" or (mode is None and literal):
-        return Task("calls", tuple(call for some in calls for call in some or ()), **shared)
+        return Task("calls", tuple(call for some in each for call in some or ()), **shared)
     return Task(mode or "check", tests, **shared)
 
 
@@ -162,42 +163,41 @@ def _parse(code: str) -> ast.Module:
 # ------------------------------------------------------------------------------------------ literal tests
 
 
-def _human_eval(test: str, entry_point: str | None) -> list[str]:
-    """HumanEval's tests as assertions, one each where `check` is nothing but literal ones, else as one test."""
+def _human_eval(test: str, entry_point: str | None) -> tuple[str, list[Call] | None]:
+    """HumanEval's test as code, and as the calls that it consists of, if it is nothing but literal ones."""
     if not entry_point:
         raise NoTaskError("an answer with 'test' must name its 'entry_point'")
     tree = _parse(test)
     checks = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check"]
     if len(checks) != 1 or len(checks[0].args.args) != 1:
         raise NoTaskError(f"'test' must define check(candidate), got {test!r:.80}")
-    whole = [f"{test}\n\ncheck({entry_point})"]
+    whole = f"{test}\n\ncheck({entry_point})"
     others = [node for node in tree.body if node is not checks[0]]
-    if not all(isinstance(node, ast.Assign) and _value(node.value) is not None for node in others):
-        return whole
-    parameter, asserts = checks[0].args.args[0].arg, []
-    for node in checks[0].body:
-        if isinstance(node, ast.Assert) and not (isinstance(node.test, ast.Constant) and node.test.value):
-            if (call := _call(node)) is None or call.function != parameter:
-                return whole
-            asserts.append(f"assert {_renamed(node.test, parameter, entry_point)}")
-        elif not isinstance(node, ast.Assert | ast.Pass) and not (
-            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant | ast.Name)
-        ):
-            return whole
-    return asserts or whole
+    # What is said of the test itself, and what is true of every program, asks nothing of this one.
+    asked = [node for node in checks[0].body if not _idle(node)]
+    if not asked or not all(isinstance(node, ast.Assign) and _value(node.value) is not None for node in others):
+        return whole, None
+    calls = _calls(ast.Module(asked, []), test)
+    if calls is None or any(call.function != checks[0].args.args[0].arg for call in calls):
+        return whole, None
+    return whole, [dataclasses.replace(call, function=entry_point) for call in calls]
 
 
-def _renamed(tree: ast.expr, old: str, new: str) -> str:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id == old:
-            node.id = new
-    return ast.unparse(tree)
+def _idle(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Assert):
+        return isinstance(node.test, ast.Constant) and bool(node.test.value)
+    return isinstance(node, ast.Pass) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant | ast.Name)
+    )
 
 
-def _calls(test: str) -> list[Call] | None:
-    """The calls that a test consists of; None if it is more than assertions on a function of literals."""
-    calls = [_call(node) if isinstance(node, ast.Assert) else None for node in _parse(test).body]
-    return [call for call in calls if call is not None] if calls and None not in calls else None
+def _calls(tree: ast.Module, text: str) -> list[Call] | None:
+    """The calls that test code consists of; None if it is more than assertions on a function of literals."""
+    calls = [_call(node) if isinstance(node, ast.Assert) else None for node in tree.body]
+    ellipsis = "..." in text and any(isinstance(n, ast.Constant) and n.value is ... for n in ast.walk(tree))
+    if not calls or ellipsis or None in calls:
+        return None
+    return [call for call in calls if call is not None]
 
 
 def _call(node: ast.Assert) -> Call | None:
@@ -223,8 +223,7 @@ def _call(node: ast.Assert) -> Call | None:
 def _value(node: ast.expr) -> tuple[Any] | None:
     """What a literal stands for, in a tuple; None if it is none. Sums and products of small numbers are literals."""
     try:
-        value = ast.literal_eval(node)
-        return None if _has_ellipsis(node) else (value,)
+        return (ast.literal_eval(node),)
     except (ValueError, TypeError, RecursionError):
         pass
     if isinstance(node, ast.Tuple | ast.List):
@@ -237,10 +236,6 @@ def _value(node: ast.expr) -> tuple[Any] | None:
         sides = _value(node.left), _value(node.right)
         return None if sides[0] is None or sides[1] is None else _computed(node.op, sides[0][0], sides[1][0])
     return None
-
-
-def _has_ellipsis(node: ast.expr) -> bool:
-    return any(isinstance(part, ast.Constant) and part.value is ... for part in ast.walk(node))
 
 
 def _computed(operator: ast.operator, left: Any, right: Any) -> tuple[Any] | None:
@@ -259,10 +254,6 @@ def _computed(operator: ast.operator, left: Any, right: Any) -> tuple[Any] | Non
     if isinstance(operator, ast.Sub):
         return (left - right,)
     return (left * right,) if isinstance(operator, ast.Mult) else None
-
-
-def _defines_more_than_imports(setup: str) -> bool:
-    return not all(isinstance(node, ast.Import | ast.ImportFrom) for node in _parse(setup).body)
 
 
 # ------------------------------------------------------------------------------------------- remote names
