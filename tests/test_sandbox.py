@@ -95,12 +95,19 @@ def test_files_lie_in_the_working_directory(pool):
 
 
 def test_folders_to_import_from(tmp_path):
-    (tmp_path / "colleague.py").write_text("answer = 42\n")
-    with sandbox.Pool(1, paths=[tmp_path]) as pool:
-        found = pool.run(f"import colleague\nprint(colleague.answer)\nopen({str(tmp_path / 'x')!r}, 'w')")
+    """They may lie below folders that nobody else can enter, as those of pytest do."""
+    folder = tmp_path / "packages"
+    folder.mkdir(mode=0o755)
+    (folder / "colleague.py").write_text("answer = 42\n")
+    with sandbox.Pool(1, paths=[folder]) as pool:
+        found = pool.run(f"import colleague\nprint(colleague.answer, flush=True)\nopen({str(folder / 'x')!r}, 'w')")
         assert found.stdout == b"42\n"
         assert found.status == "failed"
-    assert [file.name for file in tmp_path.iterdir()] == ["colleague.py"]
+    assert [file.name for file in folder.iterdir()] == ["colleague.py"]
+    if os.getuid() == 0:  # Programs run as someone else.
+        folder.chmod(0o700)
+        with sandbox.Pool(1, paths=[folder]) as pool:
+            assert "chmod" in pool.run("print(1)").reason
 
 
 def test_channels_and_two_jails_for_one_job():

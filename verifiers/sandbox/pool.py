@@ -227,6 +227,8 @@ class Pool:
     ) -> Execution:
         """Runs one program to its end. See `sandbox.run`."""
         job = Job(_bytes(program), _bytes(stdin), _files(files), limits=limits)
+        if language != "python":
+            languages.find(language)
         try:
             levels.must_offer(self.level, job, language)
         except levels.SandboxUnavailable as error:

@@ -81,6 +81,8 @@ class Server:
             namespaces.drop_user(config["uid"])
             self._go_through(kept)
         os.close(tell)
+        if self.level in ("namespaces", "landlock"):
+            self._must_read([*sys.path, *config["paths"]])
         # The kernel counts per user, since Linux 5.14 per user of a namespace: this must be the slot's alone.
         version = tuple(int(part) for part in os.uname().release.split(".")[:2])
         self.counts_processes = version >= (5, 14) if self.level == "namespaces" else was_root and os.getuid() != 0
@@ -125,6 +127,11 @@ class Server:
             path = vars(module).get("__path__")
             if isinstance(path, list):
                 module.__path__ = [there(folder) for folder in path]
+
+    def _must_read(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK):
+                raise OSError(f"{path} cannot be read by the user that programs run as: chmod -R o+rX {path}")
 
     def _seal(self) -> None:
         for limit in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):

@@ -1,0 +1,249 @@
+"""Whatever is killed, no verdict is lost or doubled, and nothing is left behind; nor is it after many programs."""
+
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from verifiers import sandbox
+from verifiers.sandbox import Limits, levels
+
+ROOT = pathlib.Path(__file__).parent.parent
+pytestmark = pytest.mark.skipif(levels.best() == "none", reason=f"no safe level here: {levels.describe()}")
+SAFE = [level for level in levels.LEVELS if not levels.why_not(level)]
+
+
+def family(pid: int) -> set[tuple[int, str]]:
+    """A process and all that came of it, each with the time it began: numbers are given out again."""
+    found, pids = set(), [pid]
+    for one in pids:
+        try:
+            began = pathlib.Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[19]
+            pids += map(int, pathlib.Path(f"/proc/{one}/task/{one}/children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found.add((one, began))
+    return found
+
+
+def guards(pool) -> list[int]:
+    return [slot._process.pid for slot in tuple(pool._all)]
+
+
+def servers(pool) -> list[int]:
+    children = []
+    for pid in guards(pool):
+        try:
+            children += pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return [int(child) for child in children]
+
+
+def alive(processes: set[tuple[int, str]]) -> set[tuple[int, str]]:
+    left = set()
+    for pid, began in processes:
+        try:
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[19] == began and fields[0] != "Z":
+            left.add((pid, began))
+    return left
+
+
+def cgroups() -> set[str]:
+    return {str(path) for path in pathlib.Path("/sys/fs/cgroup").glob("**/assay-*") if path.is_dir()}
+
+
+def cgroups_of(pids: list[int]) -> set[str]:
+    return {path for path in cgroups() if int(path.rpartition("-")[2]) in pids}
+
+
+def soon(condition, seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
+@pytest.mark.parametrize("level", SAFE)
+def test_killing_servers_loses_no_execution_and_doubles_none(level):
+    """Each program's answer arrives once and in its place, whoever dies on the way."""
+    with sandbox.Pool(workers=2, level=level) as pool:
+        pool.map(["print(1)"] * 2)
+        stop = threading.Event()
+        killed = 0
+
+        def kill():
+            """One at a time, when the last one's program has had the time to run again."""
+            nonlocal killed
+            choose = random.Random(0)
+            while not stop.wait(0.3):
+                if len(running := servers(pool)) == 2:
+                    os.kill(choose.choice(running), signal.SIGKILL)
+                    killed += 1
+                    soon(lambda: stop.is_set() or len(set(servers(pool)) - set(running)) == 1)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            found = pool.map([f"import time\ntime.sleep(0.05)\nprint({i})" for i in range(40)])
+        finally:
+            stop.set()
+            killer.join()
+        assert killed >= 1
+        assert [execution.stdout for execution in found] == [b"%d\n" % i for i in range(40)]
+
+
+@pytest.mark.parametrize("level", SAFE)
+def test_a_guard_that_is_killed_is_not_needed_for_the_answer(level):
+    program = "import time\ntime.sleep(0.4)\nprint('answer')"
+    with sandbox.Pool(workers=1, level=level) as pool, pool.open(program) as process:
+        everyone = family(guards(pool)[0])
+        os.kill(guards(pool)[0], signal.SIGKILL)
+        assert process.wait().stdout == b"answer\n"
+    assert soon(lambda: not alive(everyone))
+
+
+OWNER = """
+import sys, threading, time
+sys.path.insert(0, {root!r})
+from verifiers import sandbox
+pool = sandbox.Pool(workers=2, level={level!r})
+limits = sandbox.Limits(cpu_s=60, idle_s=60, wall_s=90)
+for program in ("while True: pass", "import time; time.sleep(60)"):
+    threading.Thread(target=pool.run, args=(program,), kwargs={{"limits": limits}}, daemon=True).start()
+while len(pool._all) < 2: time.sleep(0.01)
+time.sleep(0.2)
+{more}
+print(*(slot._process.pid for slot in pool._all), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("level", SAFE)
+@pytest.mark.parametrize(
+    "more", ["", "import os\nif os.fork() == 0: time.sleep(8); os._exit(0)"], ids=["alone", "forked"]
+)
+def test_an_owner_that_is_killed_leaves_nothing_behind(level, more):
+    """Not even where a child that it forked still holds its sockets."""
+    program = OWNER.format(root=str(ROOT), level=level, more=more)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pids = [int(pid) for pid in owner.stdout.readline().split()]
+        everyone = set().union(*map(family, pids))
+        assert len(everyone) >= 6  # Guard, server, program, twice.
+        owner.kill()
+        owner.stdout.close()
+    assert soon(lambda: not alive(everyone), 6), alive(everyone)
+    assert soon(lambda: not cgroups_of(pids))
+
+
+def test_an_owner_that_ends_leaves_nothing_behind():
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom verifiers import sandbox\n"
+        "assert sandbox.run('print(1)').status == 'ok'\n"
+        "print(*(slot._process.pid for slot in sandbox.shared_pool()._all), flush=True)\ninput()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        pids = [int(pid) for pid in owner.stdout.readline().split()]
+        everyone = set().union(*map(family, pids))
+        assert len(everyone) == 2
+        owner.communicate("\n")
+    assert owner.returncode == 0
+    assert not alive(everyone)
+    assert not cgroups_of(pids)
+
+
+def test_a_forked_process_has_a_pool_of_its_own():
+    assert sandbox.run("print(1)").stdout == b"1\n"
+    before = guards(sandbox.shared_pool())
+    pid = os.fork()
+    if pid == 0:
+        fine = sandbox.run("print(2)").stdout == b"2\n" and not set(guards(sandbox.shared_pool())) & set(before)
+        sandbox.shared_pool().close()
+        os._exit(0 if fine else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert sandbox.run("print(3)").stdout == b"3\n"
+    assert guards(sandbox.shared_pool()) == before
+
+
+def test_closing_a_pool_ends_what_runs_in_it():
+    pool = sandbox.Pool(workers=1)
+    answers: list = []
+
+    def run():
+        try:
+            answers.append(pool.run("while True: pass", limits=Limits(cpu_s=60, wall_s=90)))
+        except RuntimeError as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert soon(lambda: len(pool._all) == 1 and len(family(guards(pool)[0])) == 3)
+    everyone = family(guards(pool)[0])
+    pool.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert "closed" in str(answers[0])
+    assert soon(lambda: not alive(everyone))
+
+
+def flat(count: int, level: str) -> None:
+    """Runs many programs, good and bad, and compares what there is of everything before and after."""
+    programs = [
+        "print(1)",
+        "1/0",
+        "import ctypes; ctypes.CDLL(None).ptrace(0)",
+        "open('x', 'w').write('x' * 9999)" if level == "namespaces" else "print(2)",
+        "import threading; threading.Thread(target=print).start()",
+        "import os; os._exit(3)",
+    ]
+
+    def there() -> tuple[int, int, int, int]:
+        everyone = set().union(*map(family, guards(pool)))
+        memory = sum(
+            int(line.split()[1])
+            for pid in {pid for pid, _ in everyone} | {os.getpid()}
+            for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+            if line.startswith("RssAnon")
+        )
+        mounts = sum(len(pathlib.Path(f"/proc/{pid}/mounts").read_text().splitlines()) for pid in servers(pool))
+        files = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in servers(pool)) + len(os.listdir("/proc/self/fd"))
+        return len(everyone), mounts, files, memory
+
+    with sandbox.Pool(workers=2, level=level) as pool:
+        pool.map(programs * 10)
+        processes, mounts, files, memory = there()
+        groups = len(cgroups_of(guards(pool)))
+        found = pool.map([programs[i % len(programs)] for i in range(count)])
+        kinds = {execution.status for execution in found}
+        assert kinds == {"ok", "failed", "violation"}
+        assert sum(execution.status == "ok" for execution in found) == sum(i % 6 in (0, 3, 4) for i in range(count))
+        assert there()[:3] == (processes, mounts, files)
+        assert there()[3] < memory + 20_000  # kB, of all processes together.
+        assert len(cgroups_of(guards(pool))) == groups
+        pids = guards(pool)
+        everyone = set().union(*map(family, pids))
+    assert soon(lambda: not alive(everyone))
+    assert not cgroups_of(pids)
+
+
+@pytest.mark.parametrize("level", SAFE)
+def test_nothing_grows(level):
+    flat(150, level)
+
+
+@pytest.mark.slow
+def test_ten_thousand_programs_leave_nothing():
+    flat(10_000, SAFE[0])
