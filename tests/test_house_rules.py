@@ -12,7 +12,13 @@ FILES = sorted(p for package in ("verifiers", "policy", "graders", "rl") for p i
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 # Where foreign code is called; the last of them inside a jail.
-MAY_CATCH_ANYTHING = {"rl/scorer.py", "rl/worker.py", "verifiers/sandbox/driver.py", "verifiers/judging/inside.py"}
+MAY_CATCH_ANYTHING = {
+    "rl/scorer.py",
+    "rl/worker.py",
+    "verifiers/worker.py",
+    "verifiers/sandbox/driver.py",
+    "verifiers/judging/inside.py",
+}
 MAY_RUN_TEXT = {"verifiers/sandbox/driver.py", "verifiers/judging/inside.py"}  # Inside a jail.
 MAY_PRINT = {"rl/cli.py", "rl/console.py"}
 BRITISH = (

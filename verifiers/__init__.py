@@ -1,5 +1,15 @@
 """Verifiers: pure functions from (problem, completion) to a verdict."""
 
+from verifiers.composition import all_of as all_of
+from verifiers.composition import any_of as any_of
+from verifiers.composition import fallback as fallback
+from verifiers.composition import gate as gate
+from verifiers.composition import penalty as penalty
+from verifiers.composition import product as product
+from verifiers.composition import repeated as repeated
+from verifiers.composition import route as route
+from verifiers.composition import too_long as too_long
+from verifiers.composition import weighted as weighted
 from verifiers.contract import Finding as Finding
 from verifiers.contract import Report as Report
 from verifiers.contract import check as check

@@ -50,24 +50,26 @@ def main(descriptor: int, parent: int, memory_mb: int) -> None:
                 for key, index, completion in items:
                     if read[index] is None:
                         read[index] = _loaded(problems[index])
-                    _reply(connection, judge(verifiers[key], read[index], completion))
+                    _reply(connection, _judged(verifiers[key], read[index], completion))
                 _reply(connection, {"resident_kb": _resident_kb()})
 
 
-def judge(verifier: Verifier | str, problem: Problem | str | None, completion: str) -> list[Any]:
-    """The verdict of a verifier, as JSON. Whatever it does wrong is an `ERROR` that names it: foreign code runs here.
+def judge(verifier: Verifier, problem: Problem, completion: str) -> Verdict:
+    """The verdict of a verifier. Whatever it does wrong is an `ERROR` that names it: foreign code runs here."""
+    try:
+        return as_verdict(verifier(problem, completion))
+    except (Exception, SystemExit) as error:
+        reason = f"{described(verifier)}: {type(error).__name__}: {error}"
+        return Verdict(0.0, Outcome.ERROR, reason=reason[:500])
 
-    In place of a verifier or a problem, the reason why there is none.
-    """
+
+def _judged(verifier: Verifier | str, problem: Problem | str | None, completion: str) -> list[Any]:
+    """A verdict as JSON. In place of a verifier or a problem, the reason why there is none."""
     if isinstance(verifier, str) or not isinstance(problem, Problem):
         reason = verifier if isinstance(verifier, str) else str(problem)
         return verdict_to_json(Verdict(0.0, Outcome.ERROR, reason=reason))
     began = time.perf_counter()
-    try:
-        verdict = as_verdict(verifier(problem, completion))
-    except (Exception, SystemExit) as error:
-        reason = f"{described(verifier)}: {type(error).__name__}: {error}"
-        verdict = Verdict(0.0, Outcome.ERROR, reason=reason[:500])
+    verdict = judge(verifier, problem, completion)
     return [*verdict_to_json(verdict)[:-1], time.perf_counter() - began]
 
 
