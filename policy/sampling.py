@@ -101,35 +101,56 @@ def _cut(blocks: jax.Array, banned: jax.Array, top: jax.Array, scale: jax.Array,
     everything = jnp.full(top.shape, -jnp.inf)
 
     def of_top_k() -> jax.Array:
-        cut = _greatest(blocks, jnp.where(banned, 0.0, 1.0), top, law.top_k.astype(jnp.float32))
-        return jnp.where(law.top_k > 0, cut, everything)
+        """As many blocks as tokens are kept have a top that is no less than the cut."""
+        allowed = jnp.where(banned, -jnp.inf, blocks)
+        tops = jnp.sort(allowed.max(axis=1), axis=0)[::-1]  # [V / BLOCK, B]
+        place = jnp.clip(law.top_k - 1, 0, tops.shape[0] - 1)
+        least = jnp.where(law.top_k <= tops.shape[0], jnp.take_along_axis(tops, place[None], axis=0)[0], -jnp.inf)
+        wanted = law.top_k.astype(jnp.float32)
+        return _greatest(allowed, None, least, top, wanted, law.top_k > 0)
 
     least = lax.cond(jnp.any(law.top_k > 0), of_top_k, lambda: everything)
 
     def of_top_p() -> jax.Array:
         mass = jnp.exp((jnp.where((blocks >= least) & ~banned, blocks, -jnp.inf) - top) / scale)
         wanted = law.top_p * mass.sum(axis=1).sum(axis=0)
-        return jnp.where(law.top_p < 1, jnp.maximum(_greatest(blocks, mass, top, wanted), least), least)
+        return jnp.maximum(_greatest(blocks, mass, everything, top, wanted, law.top_p < 1), least)
 
     least = lax.cond(jnp.any(law.top_p < 1), of_top_p, lambda: least)
     return jnp.maximum(least, jnp.where(law.min_p > 0, top + scale * jnp.log(law.min_p), everything))
 
 
-def _greatest(blocks: jax.Array, weight: jax.Array, top: jax.Array, wanted: jax.Array) -> jax.Array:
-    """The greatest c with sum(weight where logits >= c) >= wanted, or -inf, for each row; [B].
+def _greatest(
+    logits: jax.Array, weight: jax.Array | None, low: jax.Array, high: jax.Array, wanted: jax.Array, rows: jax.Array
+) -> jax.Array:
+    """A c with sum(weight where logits >= c) >= wanted that keeps the fewest logits, for each of `rows`; else -inf.
 
-    By bisection of floats as ordered integers, one pass over the logits a bit. A sort takes a hundred times as long
-    as a pass; several thresholds a pass are slower than as many passes.
+    By bisection of floats as ordered integers between `low` and `high`, a pass over the logits for each bit. A sort
+    takes a hundred times as long as a pass, and several thresholds in a pass longer than as many passes.
+
+    Args:
+      logits: float32 [V / BLOCK, BLOCK, B].
+      weight: as large; None: each weighs 1.
+      low, high: float32 [B]; `low` keeps enough.
+      wanted: float32 [B].
+      rows: bool [B].
     """
 
-    def step(_, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = bounds  # `low` has enough weight, `high` has not.
+    def step(bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds  # `low` keeps enough, `high` does not.
         middle = (low >> 1) + (high >> 1) + (low & high & 1)
-        enough = jnp.where(blocks >= _float(middle), weight, 0.0).sum(axis=1).sum(axis=0) >= wanted
-        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+        kept = jnp.where(logits >= _float(middle), 1.0 if weight is None else weight, 0.0)
+        total = kept.sum(axis=1).sum(axis=0)
+        enough = total >= wanted
+        high = jnp.where(enough, jnp.where(total == wanted, middle + 1, high), middle)
+        return jnp.where(enough, middle, low), high
 
-    low, _ = lax.fori_loop(0, 32, step, (_ordered(jnp.full_like(top, -jnp.inf)), _ordered(top) + 1))
-    return _float(low)
+    def unfinished(bounds: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return jnp.any(bounds[0] + 1 < bounds[1])
+
+    start = _ordered(low)
+    found, _ = lax.while_loop(unfinished, step, (start, jnp.where(rows, _ordered(high) + 1, start + 1)))
+    return jnp.where(rows, _float(found), -jnp.inf)
 
 
 def _ordered(x: jax.Array) -> jax.Array:
