@@ -228,6 +228,8 @@ def test_a_problem_that_is_no_task_is_an_error_of_ours():
     for test in ("import surely_absent\nassert f(1)", "assert f(lambda x: x)", "assert f(object())"):
         verdict = verifiers.code(asked(test, mode="check"), "def f(x): return 1")
         assert verdict.outcome is Outcome.ERROR, verdict
+    setup = verifiers.code(asked("assert f(y)", setup="import surely_absent\ny = 1"), "def f(x): return 1")
+    assert setup.outcome is Outcome.ERROR, setup
     # What the candidate does, it answers for.
     assert outcome(asked("assert f(1) == 1", mode="check"), "def f(x): import surely_absent") is Outcome.INCORRECT
 

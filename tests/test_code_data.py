@@ -234,6 +234,12 @@ def test_the_names_that_a_test_wants_of_the_candidate():
     helper = {"prompt": "def poly(x):\n    return x\n\ndef zero(x):\n", "entry_point": "zero"}
     task = tasks.read({**helper, "tests": ["assert poly(zero(1)) == 0"]})
     assert tasks.remote_names(task) == (["zero"], [])
+    assert tasks.remote_names(tasks.read({"tests": ["assert candidate(y) == 1"]})) == (["candidate", "y"], [])
+
+
+def test_empty_columns_of_a_table_say_nothing():
+    columns = {"mode": None, "prompt": None, "test": None, "limits": None, "stdin": None}
+    assert tasks.read({**columns, "tests": ["assert f(1) == 2"]}).mode == "calls"
 
 
 @pytest.mark.parametrize(

@@ -264,16 +264,17 @@ def run_tests(request: bytes, channels: Sequence[int]) -> None:
             raise HostileReplyInterrupt(f"the program does not load: {': '.join(map(str, reply[1:3]))}"[:300])
         for name in names:
             namespace[name] = _named(peer, name)
-        if names and names[0] in namespace:
-            namespace["candidate"] = namespace[names[0]]
+        if names:
+            namespace.setdefault("candidate", namespace[names[0]])
         _execute(setup, namespace, "setup.py")
         for test in tests:
             found.append(_tried(test, namespace, peer))
             if found[-1][0] == "ours" or (found[-1][0] == "fail" and not go_on):
                 break
+    except HostileReplyInterrupt as error:
+        found.append(["fail", str(error)[:300]])
     except BaseException as error:
-        fault = isinstance(error, HostileReplyInterrupt) or peer.asked
-        found.append(["fail" if fault else "ours", _line(error)])
+        found.append(["ours" if not peer.asked or _is_ours(error, peer) else "fail", _line(error)])
     _write(result, dumps(found))
     os._exit(0)
 
@@ -300,8 +301,12 @@ def _tried(test: str, namespace: dict, peer: _Peer) -> list[str]:
     except HostileReplyInterrupt:
         raise
     except BaseException as error:
-        ours = isinstance(error, (NotPlainError, ImportError)) and error is not peer.raised
-        return ["ours" if ours else "fail", _line(error)]
+        return ["ours" if _is_ours(error, peer) else "fail", _line(error)]
+
+
+def _is_ours(error: BaseException, peer: _Peer) -> bool:
+    """Whether the tests ask for what the jails cannot do: nothing that a candidate replies leads here."""
+    return isinstance(error, (NotPlainError, ImportError)) and error is not peer.raised
 
 
 def _named(peer: _Peer, name: str) -> Any:

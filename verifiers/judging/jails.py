@@ -60,9 +60,10 @@ def two(
             # It sees that nobody asks any more, and ends. If it does not, nobody waits for it.
             impatient = threading.Timer(PATIENCE, serving.kill)
             impatient.start()
-            served = serving.wait()
-            impatient.cancel()
-            return served, asked
+            try:
+                return serving.wait(), asked
+            finally:
+                impatient.cancel()
     except SlotFailed as error:
         failed = _failed(pool.level, error)
         return failed, failed

@@ -24,7 +24,7 @@ def judge(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) 
     decisive, reason, over = None, "", 0
     tests = [test for test in task.tests if isinstance(test, Io)]
     for test in tests:
-        stdin = test.stdin.encode("utf-8", "surrogateescape")
+        stdin = test.stdin.encode("utf-8", "surrogatepass")
         execution = jails.program(program, stdin, limits, task.language, level)
         why = "" if execution.status == "ok" else execution.reason
         if not why:
@@ -73,7 +73,7 @@ def _wrong(task: Task, test: Io, execution: Execution, limits: Limits, level: st
     """What is wrong with an output, if anything; and the checker's execution, where that is what decided."""
     if execution.stdout_truncated:
         return "more output than allowed", None
-    expected = test.stdout.encode("utf-8", "surrogateescape")
+    expected = test.stdout.encode("utf-8", "surrogatepass")
     if task.checker is None:
         if same_text(expected, execution.stdout, task.tolerance):
             return "", None

@@ -83,6 +83,7 @@ def read(answer: Any) -> Task:
     """
     if not isinstance(answer, Mapping):
         raise NoTaskError(f"the problem's answer must be a mapping with tests, got {answer!r:.80}")
+    answer = {key: value for key, value in answer.items() if value is not None}  # Columns of a table are all there.
     if unknown := sorted(str(key) for key in answer.keys() - _KEYS):
         raise NoTaskError(f"the problem's answer has unknown keys {unknown}; known are {sorted(_KEYS)}")
     mode = answer.get("mode")
@@ -300,4 +301,6 @@ def remote_names(task: Task) -> tuple[list[str], list[str]]:
     entry = [task.entry_point] if task.entry_point else []
     free = used - bound - {*dir(builtins), *entry}
     modules = (free & sys.stdlib_module_names) - called
-    return [*entry, *sorted(free - modules - {"candidate"})], sorted(modules)
+    if entry:
+        free -= {"candidate"}  # HumanEval's word for the entry point.
+    return [*entry, *sorted(free - modules)], sorted(modules)
