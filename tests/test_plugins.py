@@ -1,6 +1,11 @@
 """Verifiers found by name: entry points, modules, files, and one clear error for each that is not."""
 
+import importlib.util
+import pathlib
+import shutil
+import subprocess
 import sys
+import venv
 from importlib import metadata
 
 import pytest
@@ -9,11 +14,31 @@ import verifiers
 from verifiers import Problem
 from verifiers.plugins import load_file
 
+ROOT = pathlib.Path(__file__).parent.parent
+
 
 def test_entry_points_name_our_own():
     assert verifiers.load("math") is verifiers.math
     assert verifiers.load("number") is verifiers.number
     assert verifiers.load("exact") is verifiers.exact
+
+
+def test_an_installed_package_brings_its_verifier(tmp_path):
+    """examples/plugin, in a fresh environment that sees this one's packages."""
+    venv.create(tmp_path / "env", with_pip=False)
+    python = tmp_path / "env" / "bin" / "python"
+    [site] = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    paths = [str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
+    (site / "assay.pth").write_text("\n".join(paths) + "\n")
+    project = shutil.copytree(ROOT / "examples" / "plugin", tmp_path / "plugin")  # A build writes into it.
+    isolation = [] if importlib.util.find_spec("setuptools") is None else ["--no-build-isolation"]
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", *isolation, project]
+    subprocess.run(pip, check=True, timeout=300)
+    command = [python, "-m", "rl", "check", "palindrome", "--data", project / "palindromes.jsonl"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.stdout.endswith("palindrome keeps its contract (4 problems).\n"), done.stderr
+    listed = subprocess.run([python, "-m", "rl", "doctor"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert "palindrome = assay_palindrome:palindrome" in listed.stdout
 
 
 def test_module_and_attribute():
