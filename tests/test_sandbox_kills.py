@@ -166,16 +166,23 @@ def test_an_owner_that_ends_leaves_nothing_behind():
 
 
 def test_a_forked_process_has_a_pool_of_its_own():
+    mine = sandbox.Pool(workers=1)
     assert sandbox.run("print(1)").stdout == b"1\n"
     before = guards(sandbox.shared_pool())
     pid = os.fork()
     if pid == 0:
         fine = sandbox.run("print(2)").stdout == b"2\n" and not set(guards(sandbox.shared_pool())) & set(before)
         sandbox.shared_pool().close()
+        try:
+            mine.run("print(1)")
+        except RuntimeError as error:
+            fine = fine and "belongs to the process" in str(error)
         os._exit(0 if fine else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert sandbox.run("print(3)").stdout == b"3\n"
     assert guards(sandbox.shared_pool()) == before
+    assert mine.run("print(4)").stdout == b"4\n"
+    mine.close()
 
 
 def test_closing_a_pool_ends_what_runs_in_it():

@@ -26,6 +26,7 @@ NAME = "main.py"
 
 def prepare() -> None:
     """What `site` would have added to the built-in names; once, in the fork-server."""
+    sys.executable = os.path.realpath(sys.executable)  # The jail has the interpreter, and no virtual environment.
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
     builtins.help = _sitebuiltins._Helper()

@@ -113,6 +113,7 @@ class Pool:
         self._all: set[Slot] = set()
         self._busy = 0
         self._closed = False
+        self._owner = os.getpid()
         self.compiled = languages.Cache()
         self._threads: concurrent.futures.ThreadPoolExecutor | None = None
 
@@ -157,6 +158,8 @@ class Pool:
     def _must_be_open(self) -> None:
         if self._closed:
             raise RuntimeError("This pool is closed: make a new one.")
+        if self._owner != os.getpid():
+            raise RuntimeError("This pool belongs to the process that made it: a forked child makes its own.")
 
     # Programs.
 

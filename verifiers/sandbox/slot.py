@@ -48,6 +48,7 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "UV_USE_IO_URING": "0",  # Node.js would try it, and be killed.
 }
+PASSED_ON = ("LD_LIBRARY_PATH",)  # Some interpreters find their own library by it.
 _SANDBOX = pathlib.Path(__file__).resolve().parent
 _serial = itertools.count()
 
@@ -124,7 +125,7 @@ class Slot:
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno()), json.dumps(config)],
                 pass_fds=[theirs.fileno()],
-                env=ENVIRONMENT,
+                env=ENVIRONMENT | {name: os.environ[name] for name in PASSED_ON if name in os.environ},
                 cwd="/tmp" if level == "unsafe" else "/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
