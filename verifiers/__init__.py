@@ -13,9 +13,12 @@ from verifiers.composition import weighted as weighted
 from verifiers.contract import Finding as Finding
 from verifiers.contract import Report as Report
 from verifiers.contract import check as check
+from verifiers.following import ifeval as ifeval
+from verifiers.following import ifeval_loose as ifeval_loose
 from verifiers.mathematics import MathOptions as MathOptions
 from verifiers.mathematics import equivalent as equivalent
 from verifiers.mathematics import math as math
+from verifiers.mathematics import math_lenient as math_lenient
 from verifiers.plain import exact as exact
 from verifiers.plain import number as number
 from verifiers.plugins import load as load
