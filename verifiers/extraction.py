@@ -23,7 +23,21 @@ _PHRASE = re.compile(
 )
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|<\|")  # Not the point of 3.5. A "!" may be a factorial.
 # Possessive: what two of the repetitions could share would take quadratic time.
-_SEPARATOR = re.compile(r"[\s$]*+(?:,|;|(?:\\text\s*\{)?\s*\b(?:and|or)\b\s*+\}?|\\quad)[\s$]*|\\\)\s*(?:and|,)\s*\\\(")
+_GAP = re.compile(  # Between boxes of one list.
+    r"(?:[\s$,;]|\\[()\[\]]|\\q?quad(?![a-z])|\\text\s*\{[^{}]{0,60}\}|\b(?:and|or)\b)*+"
+)
+_JOINS = re.compile(r"[,;]|quad|\b(?:and|or)\b")
+_SHORT = 200  # Characters of a text that may be one expression.
+_COMMAND = re.compile(r"\\[a-zA-Z]+|\\text\s*\{[^{}]*\}")
+_PROSE = re.compile(r"[a-zA-Z]{3,}")
+_FORMULA = re.compile(
+    r"\$\$(?:\\.|[^$\\])++\$\$|\$(?:\\.|[^$\\\n])++\$|\\\((?:(?!\\\)).){1,500}\\\)|\\\[(?:(?!\\\]).){1,2000}\\\]",
+    re.DOTALL,
+)
+_NUMBER = re.compile(
+    r"(?<![\w.])-?[$£€]?-?(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?"
+    r"(?:[ ]?/[ ]?[0-9]++|[eE][-+]?[0-9]++|[ ][0-9]++/[0-9]++)?+(?:[ ]?(?:\\?%|percent|°))?"
+)
 
 
 class Box(NamedTuple):
@@ -74,13 +88,38 @@ def final_answer(text: str) -> str | None:
     if found and not any(p.start() > found[-1].end and "final" in p[0].lower() for p in phrases[-1:]):
         listed = [found[-1]]
         for box in reversed(found[:-1]):
-            if not _SEPARATOR.fullmatch(answer[box.end : listed[0].start]):
+            gap = answer[box.end : listed[0].start]
+            if not (_GAP.fullmatch(gap) and _JOINS.search(gap)):
                 break
             listed.insert(0, box)
         return ", ".join(box.content for box in listed) or None
     if hashes := _HASHES.findall(answer):
         return hashes[-1].strip() or None
     return _stated(phrases[-1]["rest"]) or None if phrases else None
+
+
+def last_answer(text: str) -> str | None:
+    r"""What a completion says last, for evaluations: `final_answer`, else its last expression or number.
+
+    A short text without prose is one expression. Otherwise the last `$...$`, `\(...\)` or `\[...\]` counts, or a number
+    that is written after it. Where a box is unclosed or holds another, nothing does.
+    """
+    answer = after_thinking(text[-WINDOW:])
+    if answer is None or boxes(answer) is None:
+        return None
+    answer = answer.partition("<|")[0] if answer.lstrip().find("<|") != 0 else answer
+    if (explicit := final_answer(answer)) is not None:
+        return explicit
+    answer = answer.strip()
+    formulas = list(_FORMULA.finditer(answer))
+    if len(answer) <= _SHORT and "\n" not in answer and len(_PROSE.findall(_COMMAND.sub(" ", answer))) <= 2:
+        introduced = formulas and _PROSE.search(answer[: formulas[0].start()]) and len(formulas[-1][0]) > 3
+        if not introduced:  # "odd $n$" is one expression, "it is $n + 1$" is not.
+            return answer or None
+    numbers = _NUMBER.findall(answer, formulas[-1].end() if formulas else 0)
+    if numbers:
+        return numbers[-1].strip()
+    return formulas[-1][0].strip("$") if formulas else None
 
 
 def _stated(rest: str) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from verifiers.evaluation import Inexact, Numeric, Rational, Residue, Undefined, evaluate
 from verifiers.expressions import Node, parse
-from verifiers.extraction import final_answer, gold_answer
+from verifiers.extraction import final_answer, gold_answer, last_answer
 from verifiers.notation import TooLarge, Unreadable, normalize
 from verifiers.types import Outcome, Problem, Verdict
 
@@ -27,11 +27,14 @@ class MathOptions:
     """How answers are compared.
 
     Attributes:
+      profile: "strict" takes an explicit final answer only: a closed box, `####`, a phrase. "lenient", for evaluations,
+        takes the last expression or number where there is none.
       significant_digits: a decimal that is the correct rounding of an exact value is that value if it has at
         least so many significant digits: with 6, 0.333333 is 1/3 and 0.33 is not. Integers are exact always.
       work: evaluations of an operation that one verdict may cost; beyond, the outcome is `limit`.
     """
 
+    profile: Literal["strict", "lenient"] = "strict"
     significant_digits: int = 6
     work: int = 20_000
 
@@ -51,12 +54,18 @@ def math(problem: Problem, completion: str, *, options: MathOptions | None = Non
       Outcome `unparsed` where no answer was found or read, `limit` where it is beyond the bounds of size and
       work, `error` where the problem's own answer does not parse.
     """
-    answer = final_answer(completion)
+    options = options or MathOptions()
+    answer = (final_answer if options.profile == "strict" else last_answer)(completion)
     if answer is None:
         # The gold is read all the same: its fault must not hide behind a policy that never answers.
         gold = equivalent(_text(problem), "0", options=options)
         return gold if gold.outcome is Outcome.ERROR else Verdict(0, Outcome.UNPARSED, reason="no final answer")
     return equivalent(_text(problem), answer, options=options)
+
+
+def math_lenient(problem: Problem, completion: str, *, options: MathOptions | None = None) -> Verdict:
+    """`math` with the lenient profile: for evaluations, where the form of an answer was not asked for."""
+    return math(problem, completion, options=dataclasses.replace(options or MathOptions(), profile="lenient"))
 
 
 def _text(problem: Problem) -> str:
@@ -115,6 +124,8 @@ def _solved(node: Node) -> Node:
         return sides[1]
     if len(operators) == 1 and operators[0] in "<>≤≥" and _is_constant(sides[0]) and sides[1].op == "symbol":
         operators, sides = (_FLIPPED[operators[0]],), sides[::-1]
+    if len(operators) == 1 and operators[0] in "<>≤≥" and sides[0].op == "negative" and _is_constant(sides[1]):
+        operators, sides = (_FLIPPED[operators[0]],), (sides[0].args[0], Node("negative", (sides[1],)))  # -x > -1
     if len(operators) == 1 and operators[0] in "<>≤≥" and sides[0].op == "symbol" and _is_constant(sides[1]):
         if operators[0] in "<≤":
             return Node("group", ("(", ")" if operators[0] == "<" else "]", Node("negative", (_INFINITY,)), sides[1]))
