@@ -44,8 +44,8 @@ def test_two_updates_with_a_stop_between(example, tmp_path):
     real_model.smollm2_path()
     config = example.config()
     small = dataclasses.replace(
-        config, steps=1, held_out=config.held_out[:2], problems_per_step=3, group_size=4, max_tokens=32, slots=16,
-        warmup_steps=0, eval_every=0, checkpoint_every=1, inline=True,
+        config, steps=1, held_out=(), problems_per_step=2, group_size=4, max_tokens=24, slots=8, warmup_steps=0,
+        eval_every=0, inline=True,
     )  # fmt: skip
     rl.train(small, path=tmp_path / "run")
     report = rl.train(dataclasses.replace(small, steps=2), resume=tmp_path / "run")
@@ -53,4 +53,3 @@ def test_two_updates_with_a_stop_between(example, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 2
     assert all(0 <= line["reward/mean"] <= 1 for line in lines)
-    assert report["after"]["n"] == 2
