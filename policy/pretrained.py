@@ -28,22 +28,24 @@ def pretrained(path: str | os.PathLike[str], *, adapter: str | os.PathLike[str] 
     Args:
       path: a `.gguf` file, or a directory with config.json, model.safetensors (or its shards) and tokenizer.json,
         or, where there is no such file, the name of a model of the hub ("organization/model", and "@revision").
-      adapter: a directory with a LoRA adapter in PEFT's layout, which is merged into the weights.
+      adapter: a directory with a LoRA adapter in PEFT's layout, or its name on the hub; it is merged into the weights.
 
     Raises:
-      FileNotFoundError: there is nothing at `path`, and the hub has no model of that name.
+      FileNotFoundError: there is nothing at a path, and the hub has nothing of that name.
       OSError: the hub cannot be reached.
       ValueError: it is damaged, or the model uses what is not supported.
     """
     model = _open(path)
     if adapter is None:
         return model
-    factors = read_adapter(adapter)
-    check_fit(factors, model.config)
+    directory = pathlib.Path(adapter).expanduser().absolute()
+    if not directory.exists() and (named := _hub_name(adapter)):
+        directory = from_hub(*named)
+    check_fit(read_adapter(directory), model.config)
     return dataclasses.replace(
         model,
         name=f"{model.name} + {pathlib.Path(adapter).name}",
-        load=functools.partial(_merged, model.load, model.config, pathlib.Path(adapter).expanduser().absolute()),
+        load=functools.partial(_merged, model.load, model.config, directory),
     )
 
 
@@ -67,9 +69,16 @@ def _open(path: str | os.PathLike[str]) -> Model:
                 f"{path} is neither a .gguf file nor a Hugging Face directory. (A directory is named whole.)"
             )
         return from_gguf.open_file(found)
-    if named := re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", os.fspath(path)):
-        return huggingface.open_model(from_hub(named[1], named[2]), name=os.fspath(path))
+    if named := _hub_name(path):
+        return huggingface.open_model(from_hub(*named), name=os.fspath(path))
     raise FileNotFoundError(f"There is no file or directory {path}.")
+
+
+def _hub_name(path: str | os.PathLike[str]) -> tuple[str, str | None] | None:
+    """The name and the revision, if `path` can be read as those of something on the hub."""
+    text = os.fspath(path)
+    named = re.fullmatch(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?", text)
+    return (named[1], named[2]) if named and not text.endswith((".gguf", ".safetensors")) else None
 
 
 def from_scratch(config: TransformerConfig, tokenizer: Tokenizer) -> Model:

@@ -20,7 +20,7 @@ from rl.learner import micro_batch_loss
 
 
 def main(sizes: dict[str, int]) -> dict:
-    shape = small.CONFIG
+    shape = dataclasses.replace(small.CONFIG, num_layers=1)
     if "expert" in sizes:
         shape = dataclasses.replace(shape, num_experts=4, experts_per_token=2, expert_width=16)
     config = small.run_config(micro_batch_tokens=96, model=dataclasses.replace(small.MODEL, config=shape))

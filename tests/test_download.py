@@ -10,10 +10,12 @@ import sys
 import threading
 import zipfile
 
+import numpy as np
 import pytest
 from huggingface_hub import constants
 from model_files import assert_equal, write_directory
 from real_model import smollm2_path
+from safetensors.numpy import save_file
 
 import policy
 from policy import download
@@ -104,12 +106,19 @@ def hub(tmp_path, monkeypatch):
 
 def test_a_model_of_the_hub(hub, monkeypatch):
     folder, asked, server = hub
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 1, "lora_alpha": 2}')
+    up = "base_model.model.model.layers.0.mlp.up_proj"
+    ones = {f"{up}.lora_A.weight": np.ones((1, 8), np.float32), f"{up}.lora_B.weight": np.ones((12, 1), np.float32)}
+    save_file(ones, folder / "adapter_model.safetensors")
     model = policy.pretrained("o/n")
     assert model.name == "o/n"
     assert_equal(model.load(0), policy.pretrained(folder).load(0))
     got = {path.split(COMMIT + "/")[1] for path in asked if "resolve" in path}
-    assert got == {"config.json", "model.safetensors", "tokenizer.json"}  # No code, and nothing of a subfolder.
+    adapter = {"adapter_config.json", "adapter_model.safetensors"}
+    assert got == adapter | {"config.json", "model.safetensors", "tokenizer.json"}  # No code, nothing of a subfolder.
     assert policy.pretrained(f"o/n@{COMMIT}").config == model.config
+    merged = policy.pretrained(folder, adapter="o/n").load(0)
+    np.testing.assert_array_equal(merged["layer_0/up"]["w"], model.load(0)["layer_0/up"]["w"] + 2)
     with pytest.raises(FileNotFoundError, match=r"directory o/x, and the .* shows no such model \(RepositoryNotFound"):
         policy.pretrained("o/x")
     with pytest.raises(FileNotFoundError, match=r"directory o/n@v2, and .* shows no such model \(RevisionNotFound"):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pickle
+import re
 
 import ml_dtypes
 import numpy as np
@@ -208,8 +209,9 @@ def test_end_tokens_and_templates_of_a_directory(tmp_path):
 
 def test_paths_that_lead_nowhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"no file or directory /nowhere/at/all\.gguf"):
-        policy.pretrained("/nowhere/at/all.gguf")
+    for nowhere in ("/nowhere/at/all", "models/all.gguf", "../all", "~nobody/all"):  # None is the name of a model.
+        with pytest.raises(FileNotFoundError, match=rf"There is no file or directory {re.escape(nowhere)}\.$"):
+            policy.pretrained(nowhere)
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match=r"neither a \.gguf file nor a Hugging Face directory"):
         policy.pretrained("model.safetensors")
