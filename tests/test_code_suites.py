@@ -93,6 +93,7 @@ def test_mbpp_is_solved_by_its_solutions(mbpp):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_mbpp_in_two_jails(mbpp):
     verdicts = judged([(Problem(p.id, "", {**p.answer, "mode": "check"}), solution) for p, solution, _ in mbpp])
     # Task 126 asks for a function `sum`, which test code takes for Python's where nobody names the entry point.
@@ -133,6 +134,7 @@ def test_changed_programs_are_judged_as_the_official_tests_judge_them(human_eval
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_thousands_of_changed_programs(human_eval, mbpp):
     odd, tried, passed = agreement(human_eval, 5, 1, 4)
     more, tried_more, passed_more = agreement(mbpp, 2, 2, 4)
@@ -172,5 +174,6 @@ def test_no_spoof_is_rewarded(human_eval):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_no_spoof_is_rewarded_on_any_task_in_any_mode(human_eval):
     assert spoofed(human_eval, list(itertools.product(range(164), hacks.PROGRAMS, MODES))) == []

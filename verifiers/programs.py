@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from verifiers.judging import calls, checks, fences, stdio
@@ -49,11 +51,9 @@ def code(
         raise ValueError(f"score must be 'all' or 'share', got {score!r:.40}.")
     try:
         task = _task(_key(problem.answer))
-        limits = Limits(**task.limits)
-    except (NoTaskError, TypeError) as error:
+        limits = _limits(task.limits)
+    except NoTaskError as error:
         return Verdict(0, Outcome.ERROR, reason=str(error)[:300])
-    except ValueError as error:
-        return Verdict(0, Outcome.ERROR, reason=f"the problem's limits: {error}"[:300])
     if task.mode == "inprocess" and not allow_spoofable:
         why = "the mode 'inprocess' can be deceived by the program: use 'check', or ask for allow_spoofable=True"
         return Verdict(0, Outcome.ERROR, reason=why)
@@ -62,7 +62,7 @@ def code(
         return Verdict(0, Outcome.UNPARSED, reason="the completion holds no program")
     program = found
     if task.prompt and task.entry_point and not fences.defines(found, task.entry_point):
-        program = task.prompt + ("" if task.prompt.endswith("\n") else "\n") * (found[:1] not in " \t") + found
+        program = task.prompt + found
     report = _judged(task, program, limits, level, go_on=score == "share")
     return _verdict(task, found, report, share=score == "share")
 
@@ -77,6 +77,16 @@ def _key(answer: Any) -> str:
 @functools.lru_cache(maxsize=2048)  # The members of a group, and the steps of a run, ask again.
 def _task(answer: str) -> Task:
     return read(json.loads(answer))
+
+
+def _limits(given: Mapping[str, Any]) -> Limits:
+    known = [field.name for field in dataclasses.fields(Limits)]
+    if unknown := sorted(given.keys() - set(known)):
+        raise NoTaskError(f"the problem's limits have unknown names {unknown}; known are {', '.join(known)}")
+    try:
+        return Limits(**given)
+    except ValueError as error:
+        raise NoTaskError(f"the problem's limits: {error}") from None
 
 
 def _judged(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) -> Report:
