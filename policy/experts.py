@@ -42,7 +42,7 @@ class RouterSums(NamedTuple):
 class Plan(NamedTuple):
     """Which column is where in the tiles."""
 
-    column: jax.Array  # int32 [S], the column at each place; 0 where there is none.
+    column: jax.Array  # int32 [S], the column at each place; any where there is none.
     gate: jax.Array  # float32 [S], its gate; 0 where there is none.
     place: jax.Array  # int32 [k, N], the inverse.
     expert: jax.Array  # int32 [S / Q], of each tile.
@@ -102,18 +102,19 @@ def tile_columns(columns: int, k: int, experts: int) -> int:
 def make_plan(routing: Routing, experts: int, q: int) -> Plan:
     """Sorts the columns by their expert, each expert's tiles beginning anew."""
     k, n = routing.chosen.shape
-    tiles = k * n // q + min(experts, k * n)  # The most that there can be.
+    tile = jnp.arange(k * n // q + min(experts, k * n))  # As many as there can be.
     expert = routing.chosen.reshape(-1)  # [k N]
     counts = (expert[:, None] == jnp.arange(experts)).sum(axis=0, dtype=jnp.int32)  # [E]
-    ends = jnp.cumsum(-(-counts // q), dtype=jnp.int32)  # Tiles up to each expert's last.
+    starts, ends = jnp.cumsum(counts) - counts, jnp.cumsum(-(-counts // q))  # In sorted order; in tiles.
+    first = ends - -(-counts // q)
     order = jnp.argsort(expert, stable=True)
-    rank = jnp.zeros(k * n, jnp.int32).at[order].set(jnp.arange(k * n, dtype=jnp.int32), unique_indices=True)
-    rank = rank - (jnp.cumsum(counts) - counts)[expert]  # Among the columns of its expert.
-    place = (ends - -(-counts // q))[expert] * q + rank
-    column = jnp.zeros(tiles * q, jnp.int32).at[place].set(jnp.tile(jnp.arange(n), k), unique_indices=True)
-    gate = jnp.zeros(tiles * q).at[place].set(routing.gates.reshape(-1), unique_indices=True)
-    of_tile = jnp.minimum(jnp.searchsorted(ends, jnp.arange(tiles), side="right"), experts - 1)
-    return Plan(column, lax.stop_gradient(gate), place.reshape(k, n), of_tile.astype(jnp.int32), ends[-1])
+    place = first[expert] * q + jnp.argsort(order) - starts[expert]  # The inverse of the order is a rank.
+    mine = jnp.minimum((ends <= tile[:, None]).sum(axis=1), experts - 1)  # The expert of each tile.
+    rank = ((tile - first[mine]) * q)[:, None] + jnp.arange(q)  # Of each place among the columns of its expert.
+    there = (rank < counts[mine][:, None]).reshape(-1)
+    source = order[jnp.where(there, (starts[mine][:, None] + rank).reshape(-1), 0)]
+    gate = jnp.where(there, lax.stop_gradient(routing.gates).reshape(-1)[source], 0.0)
+    return Plan(source % n, gate, place.reshape(k, n), mine, ends[-1])
 
 
 Activation = Callable[[jax.Array], jax.Array]

@@ -30,7 +30,7 @@ _HARMLESS = {
     "summary_type", "summary_use_proj", "summary_proj_to_labels", "summary_first_dropout", "summary_activation",
     "task_specific_params", "n_ctx", "output_router_logits", "router_aux_loss_coef", "auto_map",
 }  # fmt: skip
-# Options, and the values of them that are what we compute.
+# Options that may be on, and the values of them that are what we compute.
 _OPTIONS: dict[str, tuple[Any, ...]] = {"scale_attn_weights": (True,)}
 _ACTIVATIONS = {
     "silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh",
@@ -77,7 +77,7 @@ class Options:
         for key, value in self.left.items():
             # What is off (None, False, 0, empty) asks for nothing. Whatever else is unknown may change the model.
             harmless = key in _HARMLESS or key.startswith(("_", "transformers."))
-            if not value or harmless or value in _OPTIONS.get(key, ()):
+            if value in _OPTIONS[key] if key in _OPTIONS else not value or harmless:
                 continue
             raise ValueError(
                 f"{self.path}: the option {key} = {json.dumps(value)[:100]} is not implemented. "
@@ -193,7 +193,7 @@ def _family_in(path: pathlib.Path, described: Mapping[str, Any]) -> Family:
 
 def _unknown(text: str, names: Any) -> str:
     given = map(str, names if isinstance(names, list) else ())
-    nearest = [near for name in given for near in difflib.get_close_matches(name, FAMILIES, 1)]
+    nearest = [near for name in given for near in difflib.get_close_matches(name, FAMILIES, 1, cutoff=0.4)]
     hint = f" (the nearest is {nearest[0]})" if nearest else ""
     return f"the architecture {text} is not supported; supported: {', '.join(FAMILIES)}{hint}."
 
