@@ -15,6 +15,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import itertools
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, NamedTuple
 
@@ -23,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from policy.requests import Reply, SamplingOptions, Written, cut_at, stop_at
+from policy.requests import Reply, SamplingOptions, Written, ask, cut_at, stop_at
 from policy.sampling import Law, Sampled, plain_law, row_keys, sample, uniforms
 from policy.transformer import Cache, fast_dtype, from_host, make_policy
 from policy.types import Completion, Model, TransformerConfig, Versioned
@@ -247,9 +248,12 @@ class Engine:
                 continue
             request, reply = row.request, row.reply
             row.reply = None
-            appended = None if reply.exception() else reply.result()
-            if reply.exception() or (appended is not None and not self._fits_vocabulary(appended)):
+            error = reply.exception()
+            appended = None if error else reply.result()
+            if error:
                 finished += self._end(slot, "error")
+                reason = f"{type(error).__name__}: {error}"[:500]
+                warnings.warn(f"The environment of request {request.name!r} failed: {reason}", stacklevel=3)
             elif appended is None:
                 finished += self._end(slot, "stop")
             elif row.turns == request.max_turns:
@@ -257,11 +261,8 @@ class Engine:
             elif len(row.tokens) + len(appended) >= request.max_tokens:
                 finished += self._end(slot, "length")
             else:
-                row.pending.extend(int(token) for token in appended)
+                row.pending.extend(appended)
         return finished
-
-    def _fits_vocabulary(self, tokens: Sequence[int]) -> bool:
-        return len(tokens) > 0 and all(0 <= token < self._config.vocab_size for token in tokens)
 
     def _fill(self) -> Finished:
         """Puts waiting samples into free slots, each with its first token."""
@@ -373,7 +374,8 @@ class Engine:
             row.turns += 1
             if self._threads is None:
                 self._threads = concurrent.futures.ThreadPoolExecutor(len(self._rows), "environment")
-            row.reply = self._threads.submit(request.environment, np.array(row.tokens, np.int32), np.array(row.mask))
+            so_far = np.array(row.tokens, np.int32), np.array(row.mask)
+            row.reply = self._threads.submit(ask, request.environment, self._config.vocab_size, *so_far)
             return []
         if ended or len(row.tokens) == request.max_tokens:
             return self._end(slot, "stop" if ended else "length")

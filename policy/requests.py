@@ -99,6 +99,23 @@ class SamplingOptions:
             raise ValueError(f"{len(self.forced)} forced tokens are more than max_tokens allows.")
 
 
+def ask(environment: Reply, vocab_size: int, tokens: np.ndarray, mask: np.ndarray) -> list[int] | None:
+    """What an environment appends.
+
+    Raises:
+      ValueError: it is neither None nor tokens. And whatever the environment raises.
+    """
+    reply = environment(tokens, mask)
+    if reply is None:
+        return None
+    appended = np.asarray(reply)
+    if appended.ndim != 1 or appended.dtype.kind not in "iu" or not appended.size:
+        raise ValueError(f"An environment must return tokens, one at least, or None; this one returned {reply!r:.200}.")
+    if appended.min() < 0 or appended.max() >= vocab_size:
+        raise ValueError(f"An environment returned a token outside the vocabulary of {vocab_size}: {reply!r:.200}.")
+    return appended.tolist()
+
+
 def stop_at(tokenizer: Tokenizer, turn: Sequence[int], strings: Sequence[str]) -> bool:
     """Whether the last token of a turn completes one of `strings`.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+Array = Any  # Of jax or, on the host, of numpy.
 BLOCK = 256  # Tokens of a block: the vocabulary is searched block by block, then within one.
 
 
@@ -21,12 +22,12 @@ class Law(NamedTuple):
     al., 2018, arXiv:1805.04833; Nguyen et al., 2024, arXiv:2407.01082). Tokens of equal logits are kept together.
     """
 
-    temperature: jax.Array | np.ndarray  # float32 [B]; 0 takes the most likely token (the first of several).
-    top_k: jax.Array | np.ndarray  # int32 [B]; 0 keeps all.
-    top_p: jax.Array | np.ndarray  # float32 [B], in (0, 1]; 1 keeps all.
-    min_p: jax.Array | np.ndarray  # float32 [B], in [0, 1]; 0 keeps all.
-    forced: jax.Array | np.ndarray  # int32 [B], the token to take whatever the logits say; -1: none.
-    banned: jax.Array | np.ndarray  # bool [V rounded up to BLOCK, B].
+    temperature: Array  # float32 [B]; 0 takes the most likely token (the first of several).
+    top_k: Array  # int32 [B]; 0 keeps all.
+    top_p: Array  # float32 [B], in (0, 1]; 1 keeps all.
+    min_p: Array  # float32 [B], in [0, 1]; 0 keeps all.
+    forced: Array  # int32 [B], the token to take whatever the logits say; -1: none.
+    banned: Array  # bool [V rounded up to BLOCK, B].
 
 
 class Sampled(NamedTuple):
@@ -58,13 +59,14 @@ def sample(logits: jax.Array, uniform: jax.Array, law: Law) -> Sampled:
       uniform: float32 [B], in [0, 1).
       law: of B rows.
     """
+    law = jax.tree.map(jnp.asarray, law)
     v = logits.shape[0]
     if v % BLOCK:
         logits = jnp.pad(logits, ((0, -v % BLOCK), (0, 0)), constant_values=-jnp.inf)
     greedy = law.temperature == 0
     scale = jnp.where(greedy, 1.0, law.temperature)
     blocks = logits.reshape(-1, BLOCK, logits.shape[1])  # [V / BLOCK, BLOCK, B]
-    banned = jnp.asarray(law.banned).reshape(blocks.shape)
+    banned = law.banned.reshape(blocks.shape)
     all_tops = blocks.max(axis=1)  # [V / BLOCK, B]
     policy_top = all_tops.max(axis=0)  # [B]
     policy_mass = jnp.exp(blocks - policy_top).sum(axis=1).sum(axis=0)  # [B]
@@ -84,7 +86,7 @@ def sample(logits: jax.Array, uniform: jax.Array, law: Law) -> Sampled:
     block = jnp.where(law.forced >= 0, law.forced // BLOCK, block)
     before = jnp.take_along_axis(reached - mass, block[None], axis=0)[0]
     inside = _take_block(logits, block)  # [BLOCK, B]
-    allowed = (inside >= cut) & ~_take_block(jnp.asarray(law.banned), block) & (inside > -jnp.inf)
+    allowed = (inside >= cut) & ~_take_block(law.banned, block) & (inside > -jnp.inf)
     inner = jnp.cumsum(jnp.exp((jnp.where(allowed, inside, -jnp.inf) - top) / scale), axis=0)
     first, last = jnp.argmax(allowed, axis=0), BLOCK - 1 - jnp.argmax(allowed[::-1], axis=0)
     drawn = jnp.clip((inner + before <= x).sum(axis=0), first, last)

@@ -32,6 +32,11 @@ class RunConfig:
     max_tokens: int = 32  # The longest completion.
     temperature: float = 1.0
     seed: int = 0
+    # Asked when the policy has ended a turn: (problem, tokens int32 [T] so far, mask bool [T]: True where the policy
+    # wrote) -> tokens to append (a tool's, a user's; never trained on), with which the policy goes on, or None to stop.
+    # It must be deterministic, may be asked twice, and runs in threads. What it raises is nobody's reward.
+    environment: Callable[[Problem, np.ndarray, np.ndarray], Sequence[int] | None] | None = None
+    max_turns: int = 8  # Of the policy, where there is an environment.
     drop_long: bool = False  # Leave out prompts that the context has no room for, instead of refusing the run.
 
     # How to learn.
@@ -68,7 +73,7 @@ class RunConfig:
         for field in dataclasses.fields(self):
             _check_type(field.name, str(field.type), getattr(self, field.name))
         at_least = {
-            "steps": 0, "problems_per_step": 1, "group_size": 2, "max_tokens": 1, "warmup_steps": 0,
+            "steps": 0, "max_turns": 1, "problems_per_step": 1, "group_size": 2, "max_tokens": 1, "warmup_steps": 0,
             "max_staleness": 0, "micro_batch_tokens": 1, "eval_every": 0, "eval_samples": 1, "checkpoint_every": 0,
             "num_workers": 1, "num_scorers": 1, "slots": 1, "kl_coefficient": 0, "weight_decay": 0,
             "eval_temperature": 0, "seed": 0, "threads": 1, "max_dropped": 0, "adam_b1": 0, "adam_b2": 0,

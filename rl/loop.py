@@ -171,6 +171,8 @@ def _spawn(here: cluster.Cluster, config: RunConfig, prompt_columns: int) -> Cre
             prompt_columns=prompt_columns,
             max_tokens=config.max_tokens,
             dtype=config.dtype,
+            environment=config.environment,
+            max_turns=config.max_turns,
             name="worker",
             count=config.num_workers,
             concurrency=config.slots,  # Groups at once: with one sample each they fill the slots.

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
+
+import numpy as np
 
 from policy import Completion, Engine, Model, SamplingOptions, Versioned, prompt_tokens
 from rl.cluster import Later
 from rl.types import Draw
 from verifiers import Problem
 
+# (problem, tokens int32 [T] after the prompt, mask bool [T]: True where the policy wrote) -> tokens, None to stop.
+Environment = Callable[[Problem, np.ndarray, np.ndarray], Sequence[int] | None]
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Request:
     """A group that waits for the engine to hold its parameters."""
 
-    name: int
+    name: Hashable
     params: Versioned
     draw: Draw
+    problem: Problem
     prompt: list[int]
 
 
@@ -30,7 +37,16 @@ class RolloutWorker:
     """
 
     def __init__(
-        self, model: Model, *, seed: int, slots: int, prompt_columns: int, max_tokens: int, dtype: str | None = None
+        self,
+        model: Model,
+        *,
+        seed: int,
+        slots: int,
+        prompt_columns: int,
+        max_tokens: int,
+        dtype: str | None = None,
+        environment: Environment | None = None,
+        max_turns: int = 8,
     ):
         """
         Args:
@@ -40,11 +56,14 @@ class RolloutWorker:
           prompt_columns: the longest prompt, in tokens.
           max_tokens: the longest completion.
           dtype: of matrix products; default: what the device is fast at.
+          environment: answers the policy's turns.
+          max_turns: of the policy.
         """
         self._tokenizer = model.tokenizer
         self._engine = Engine(
             model, seed=seed, slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens, dtype=dtype
         )
+        self._environment, self._max_turns = environment, max_turns
         self._names = itertools.count()
         self._changed = threading.Condition()  # Guards what follows; the engine belongs to whoever drives.
         self._waiting: list[_Request] = []
@@ -64,11 +83,11 @@ class RolloutWorker:
         """
         prompt = prompt_tokens(self._tokenizer, problem.prompt)
         with self._changed:
-            name = next(self._names)
-            self._waiting.append(_Request(name, params, draw, prompt))
+            name = (next(self._names), problem.id)  # The id is for messages.
+            self._waiting.append(_Request(name, params, draw, problem, prompt))
         return Later(lambda: self._finish(name))
 
-    def _finish(self, name: int) -> list[Completion]:
+    def _finish(self, name: Hashable) -> list[Completion]:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: name in self._done or not self._driven)
@@ -112,5 +131,7 @@ class RolloutWorker:
                 options=SamplingOptions(temperature=draw.temperature),
                 stream=draw.stream,
                 index=draw.index,
+                environment=self._environment and functools.partial(self._environment, request.problem),
+                max_turns=self._max_turns,
             )
         return self._engine.step()

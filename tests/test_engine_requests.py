@@ -1,0 +1,326 @@
+"""Requests of the engine: where they end, what they tell, who answers them, and that none is lost."""
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+import small
+from test_engine import assert_same_bits, engine, learner_logprobs
+
+import rl
+from policy import ByteTokenizer, Engine, SamplingOptions, TransformerConfig, from_scratch
+from policy.transformer import engine_params, to_host
+from policy.types import Versioned
+from rl.types import Draw
+from rl.worker import RolloutWorker
+from verifiers import Outcome, Problem, Verdict
+
+PROMPT = list(range(20, 40))
+
+
+class Chatty(ByteTokenizer):
+    """Half of all tokens end a turn, so that a random policy takes turns."""
+
+    ends = tuple(range(130, 258))
+
+
+def run(made, **requests):
+    for name, changes in requests.items():
+        made.submit(name, changes.pop("prompt", PROMPT), **changes)
+    done = {}
+    while not made.idle:
+        done.update(made.step())
+    return {name: completions if len(completions) > 1 else completions[0] for name, completions in done.items()}
+
+
+def chatty(max_tokens=24, **settings):
+    model = dataclasses.replace(small.MODEL, tokenizer=Chatty())
+    made = Engine(model, seed=7, slots=8, prompt_columns=50, max_tokens=max_tokens, dtype="float32", **settings)
+    made.load(small.versioned(3))
+    return made
+
+
+# ------------------------------------------------------------------------------------------------ options
+
+
+def test_options_of_one_request_change_no_bit_of_another():
+    made = engine()
+    plain = run(made, a={"samples": 3})["a"]
+    mixed = run(
+        made,
+        b={"options": SamplingOptions(top_p=0.5, banned=(9, 10), stop_strings=("q",)), "samples": 2},
+        a={"samples": 3},
+        c={"options": SamplingOptions(top_k=2, min_p=0.1, forced=(5, 6, 7), max_tokens=4)},
+    )
+    for a, b in zip(plain, mixed["a"], strict=True):
+        assert_same_bits(a, b)
+    assert all(c.finish != "stop" or 1 in c.tokens or "q" in ByteTokenizer().decode(c.tokens) for c in mixed["b"])
+    assert not set(np.concatenate([c.tokens for c in mixed["b"]])) & {9, 10}
+    c = mixed["c"]
+    assert c.tokens[:3].tolist() == [5, 6, 7]
+    assert not c.logprobs[:3].any()
+    assert len(c.tokens) == 4
+    assert c.mask.all()
+    assert np.abs(c.policy_logprobs - learner_logprobs(c)).max() < 1e-4
+
+
+def test_a_request_with_a_seed_is_its_own():
+    made = engine()
+    seven = run(made, a={"options": SamplingOptions(seed=7)}, b={})
+    assert_same_bits(seven["a"], seven["b"])  # 7 is the engine's own.
+    eight = run(made, **{f"s{i}": {"options": SamplingOptions(seed=i)} for i in range(8, 16)})
+    assert len({c.tokens.tobytes() for c in eight.values()}) == 8
+    again = run(made, x={"options": SamplingOptions(seed=9)})["x"]
+    assert_same_bits(again, eight["s9"])
+
+
+def test_a_stop_string_that_spans_tokens_ends_the_text_before_it():
+    made = engine()
+    free = run(made, a={"options": SamplingOptions(temperature=0)})["a"]
+    letters = ByteTokenizer().decode(free.tokens)
+    middle = letters[4:7]
+    where = letters.index(middle)
+    c = run(made, a={"options": SamplingOptions(temperature=0, stop_strings=("never", middle))})["a"]
+    assert c.finish == "stop"
+    assert c.text == letters[:where]
+    assert ByteTokenizer().decode(c.tokens) == letters[: where + 3]
+    assert_same_bits(dataclasses.replace(free, **{
+        k: getattr(free, k)[: len(c.tokens)] for k in ("tokens", "mask", "logprobs", "policy_logprobs")
+    }), c)  # fmt: skip
+
+
+def test_a_stop_token_is_kept_and_not_spoken():
+    made = engine()
+    free = run(made, a={"options": SamplingOptions(temperature=0)})["a"]
+    stop = int(free.tokens[5])
+    first = free.tokens.tolist().index(stop)
+    c = run(made, a={"options": SamplingOptions(temperature=0, stop_tokens=(stop,))})["a"]
+    assert c.finish == "stop"
+    assert c.tokens.tolist() == free.tokens[: first + 1].tolist()
+    assert c.text == ByteTokenizer().decode(free.tokens[:first])
+
+
+def test_tokens_are_told_as_they_come():
+    made, told = engine(), []
+    made.submit("a", PROMPT, samples=2, on_token=told.append)
+    done, seen = {}, []
+    while not made.idle:
+        done.update(made.step())
+        seen.append(len(told))
+    assert seen == list(range(4, 25, 2))  # The first step writes two tokens of each: after the prompt, after the first.
+    for sample, c in enumerate(done["a"]):
+        mine = [w for w in told if w.sample == sample]
+        assert [w.token for w in mine] == c.tokens.tolist()
+        assert [w.logprob for w in mine] == c.logprobs.tolist()
+
+
+def test_cancellation_frees_at_once_and_twice_is_said():
+    made = engine()
+    alone = run(made, b={})["b"]
+    made.submit("a", PROMPT, samples=20)
+    made.submit("b", PROMPT)
+    made.step()
+    assert made.cancel("a")
+    assert not made.cancel("a")
+    assert not made.cancel("never")
+    done = {}
+    while not made.idle:
+        done.update(made.step())
+    assert set(done) == {"b"}
+    assert_same_bits(done["b"][0], alone)
+    assert not made.cancel("b")  # It was done already.
+
+
+def test_a_name_is_taken_while_its_request_lives():
+    made = engine()
+    made.submit("a", PROMPT)
+    with pytest.raises(ValueError, match="'a' is being written already"):
+        made.submit("a", PROMPT)
+
+
+def test_ten_thousand_requests_leak_no_slot_and_lose_none():
+    config = TransformerConfig(
+        vocab_size=258, width=8, num_layers=1, num_heads=1, num_kv_heads=1, head_dim=8, mlp_width=8, context=64
+    )
+    model = from_scratch(config, Chatty())
+    made = Engine(model, seed=0, slots=256, prompt_columns=32, max_tokens=8, dtype="float32")
+    made.load(Versioned(0, to_host(engine_params(model.load(0), np.dtype("float32")))))
+    rng = np.random.default_rng(0)
+    expected, cancelled, done = {}, set(), {}
+    for name in range(10_000):
+        length = int(rng.integers(1, 9))
+        options = SamplingOptions(
+            max_tokens=length, stop_tokens=(int(rng.integers(258)),), temperature=float(rng.integers(2))
+        )
+        made.submit(name, rng.integers(2, 258, rng.integers(1, 33)).tolist(), options=options, samples=1 + name % 2)
+        expected[name] = (length, 1 + name % 2)
+        if name % 7 == 0:
+            victim = int(rng.integers(name + 1))
+            if made.cancel(victim):
+                cancelled.add(victim)
+            else:
+                assert victim in cancelled or victim in done
+        if name % 50 == 0:
+            for key, completions in made.step():
+                assert key not in done
+                done[key] = completions
+    while not made.idle:
+        done.update(made.step())
+    assert done.keys() | cancelled == expected.keys()
+    assert not done.keys() & cancelled
+    for name, completions in done.items():
+        length, samples = expected[name]
+        assert len(completions) == samples
+        assert all(1 <= len(c.tokens) <= length for c in completions)
+        assert all(c.finish == "stop" or len(c.tokens) == length for c in completions)
+    assert made._rows == [None] * 256
+    assert not made._alive
+    assert not made._waiting
+    assert not made._law.top_k.any()
+    assert not made._position.any()
+
+
+# ------------------------------------------------------------------------------------------------ environments
+
+
+def echo(tokens, mask):
+    """Answers with a colon and the number of tokens so far; stops after three turns."""
+    assert len(tokens) == len(mask)
+    assert tokens[-1] in Chatty.ends
+    turns = int(mask.sum()) and 1 + int((np.diff(mask.astype(int)) == 1).sum())
+    return None if turns == 3 else [60, 2 + len(tokens)]
+
+
+def test_an_environment_appends_tokens_that_the_policy_reads():
+    made = chatty()
+    c = run(made, a={"samples": 6, "environment": echo})["a"]
+    assert {one.finish for one in c} <= {"stop", "length"}
+    assert any(not one.mask.all() for one in c)
+    for one in c:
+        assert not one.logprobs[~one.mask].any()
+        assert not one.policy_logprobs[~one.mask].any()
+        for start in np.flatnonzero(np.diff(one.mask.astype(int)) == -1) + 1:
+            assert one.tokens[start : start + 2].tolist() == [60, 2 + start]
+        gap = np.abs(one.policy_logprobs - learner_logprobs(one))[one.mask]
+        assert gap.max() < 1e-4  # What the policy saw is what the learner computes.
+        last = np.flatnonzero(~one.mask)[-1] + 1 if not one.mask.all() else 0
+        assert one.text == ByteTokenizer().decode(one.tokens[last:])
+
+
+def test_who_answers_when_changes_no_bit():
+    """Slow answers, other neighbors and another order give the same completions."""
+    gate = threading.Event()
+
+    def slow(tokens, mask):
+        gate.wait(0.01)
+        return echo(tokens, mask)
+
+    a = run(chatty(), a={"samples": 4, "environment": echo})["a"]
+    b = run(chatty(), x={"samples": 5}, a={"samples": 4, "environment": slow}, y={"samples": 3})["a"]
+    for one, other in zip(a, b, strict=True):
+        assert_same_bits(one, other)
+        assert one.finish == other.finish
+
+
+def test_turns_are_counted_and_room_is_kept():
+    def always(tokens, mask):
+        return [60]
+
+    two = run(chatty(), a={"environment": always, "max_turns": 2, "samples": 8})["a"]
+    assert "turns" in {c.finish for c in two}
+    for c in two:
+        assert (np.diff(c.mask.astype(int)) == 1).sum() <= 1
+        assert c.mask[-1]  # What nobody answers is not appended.
+    many = run(chatty(), a={"environment": lambda tokens, mask: [60] * 23})["a"]
+    assert many.finish == "length"
+    assert many.mask.all()
+
+
+@pytest.mark.filterwarnings("ignore:The environment of")
+@pytest.mark.parametrize("broken", [lambda t, m: 1 / 0, lambda t, m: [300], lambda t, m: [-1], lambda t, m: [],
+                                    lambda t, m: 5, lambda t, m: ["a"], lambda t, m: [[3], [4, 5]]])  # fmt: skip
+def test_an_environment_that_fails_is_nobodys_fault(broken):
+    done = run(chatty(), a={"environment": broken}, b={})
+    assert done["a"].finish == "error"
+    assert done["b"].finish in ("stop", "length")
+
+
+def test_a_cancelled_request_may_wait_for_its_environment():
+    made, gate = chatty(), threading.Event()
+
+    def waits(tokens, mask):
+        gate.wait(5)
+        return [60]
+
+    made.submit("a", PROMPT, environment=waits, samples=8)
+    for _ in range(6):
+        made.step() if any(row is None or row.reply is None for row in made._rows) else None
+    assert made.cancel("a")
+    gate.set()
+    assert made.idle
+    assert run(made, b={})["b"].tokens.size
+
+
+# ------------------------------------------------------------------------------------------------ the worker
+
+
+def worker(**settings):
+    model = dataclasses.replace(small.MODEL, tokenizer=Chatty())
+    return RolloutWorker(
+        model, seed=1, slots=8, prompt_columns=32, max_tokens=12, dtype="float32", **settings
+    )  # fmt: skip
+
+
+def test_versions_that_live_together_give_what_each_gives_alone():
+    versions = [small.versioned(v, seed=v) for v in range(3)]
+    problems = [Problem(f"p{i}", f"{i}+{i}=", "", "always") for i in range(9)]
+    draws = [Draw(0, i, 3, 1.0) for i in range(9)]
+    together = worker()
+    later = [together.generate(d, p, versions[i % 3]) for i, (d, p) in enumerate(zip(draws, problems, strict=True))]
+    together_done = [one.result() for one in later]
+    for v in range(3):
+        alone = worker()
+        for i in range(v, 9, 3):
+            for a, b in zip(alone.generate(draws[i], problems[i], versions[v]).result(), together_done[i], strict=True):
+                assert_same_bits(a, b)
+                assert a.version == b.version == v
+
+
+def tool(problem, tokens, mask):
+    """Says the problem's number; breaks on one problem."""
+    if problem.id == "p3":
+        raise RuntimeError("no tool today")
+    return None if (~mask).sum() >= 3 else [2 + ord(problem.id[-1]), 2 + ord("!"), 2 + ord(" ")]
+
+
+@pytest.mark.filterwarnings("ignore:The environment of")
+def test_a_run_with_a_tool_learns_from_what_the_policy_saw(tmp_path):
+    model = dataclasses.replace(small.MODEL, tokenizer=Chatty())
+    problems = [Problem(f"p{i}", f"{i}+{i}=", "", "half") for i in range(4)]
+
+    def half(problem, text):
+        return Verdict(float(len(text) % 2), Outcome.CORRECT)
+
+    config = rl.RunConfig(
+        model=model, problems=problems, verifiers={"half": half}, environment=tool, max_turns=3, steps=2,
+        problems_per_step=3, group_size=4, max_tokens=20, slots=8, dtype="float32", micro_batch_tokens=64, inline=True,
+    )  # fmt: skip
+    rl.train(config, path=tmp_path / "run")
+    run = rl.Run(tmp_path / "run")
+    assert all(line["logprob_gap/max"] < 1e-4 for line in run.metrics() if line["staleness/max"] == 0)
+    rollouts = [r for step in (0, 1) for group in run.groups(step) for r in group.rollouts]
+    assert any(not r.completion.mask.all() for r in rollouts)
+    for r in rollouts:
+        if r.completion.finish == "error":
+            assert r.verdict.outcome is Outcome.ERROR
+
+
+def test_the_worker_says_which_problem_broke_its_environment():
+    made = worker(environment=tool)
+    with pytest.warns(UserWarning, match=r"environment of request \(0, 'p3'\) failed: RuntimeError: no tool"):
+        (c,) = made.generate(Draw(0, 0, 1, 1.0), Problem("p3", "3+3=", ""), small.versioned()).result()
+    assert c.finish == "error"
+    (c,) = made.generate(Draw(0, 0, 1, 1.0), Problem("p4", "3+3=", ""), small.versioned()).result()
+    assert c.finish != "error"
+    assert np.isfinite(c.policy_logprobs).all()
