@@ -101,7 +101,7 @@ def _readings(text: str) -> list[Node]:
     if not clean:
         raise Unreadable("it is empty")
     trees = []
-    for thousands in (True, False):
+    for thousands in (True, False) if "," in clean else (True,):
         tree = _solved(parse(clean, thousands=thousands))
         if tree not in trees:
             trees.append(tree)

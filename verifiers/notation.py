@@ -96,6 +96,7 @@ _SHORT_WORDS = frozenset(  # Words of two or three letters that are not products
 )  # fmt: skip
 _WORDS = {"pi": "symbol", "infinity": "∞", "inf": "∞", "and": "and", "or": "or", "percent": "%", "pct": "%",
           "percentage": "%", "degrees": "°", "degree": "°"}  # fmt: skip
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _CONJUNCTION = re.compile(r",?\s*(and|or)\s*,?", re.IGNORECASE)
 
 
@@ -103,6 +104,8 @@ def normalize(text: str) -> str:
     """One spelling for what has several: spacing, sizes, unicode signs, text commands."""
     if len(text) > MAX_CHARACTERS:
         raise TooLarge(f"an answer of {len(text)} characters; at most {MAX_CHARACTERS} are read")
+    if _NUMBER.fullmatch(text):  # Most answers are nothing but a number.
+        return text
     if not text.isascii():
         text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPTS) + "}", text)
         text = re.sub("[₀₁₂₃₄₅₆₇₈₉]+", lambda m: "_{" + m[0].translate(_SUBSCRIPTS) + "}", text)
