@@ -92,7 +92,9 @@ def height(node): return 0 if node is None else 1 + max(height(node.left), heigh
 """
     right = verifiers.code(tree, program)
     assert (right.outcome, right.info["mode"]) == (Outcome.CORRECT, "check")
-    assert outcome(tree, program.replace("1 + max", "max")) is Outcome.INCORRECT
+    wrong = verifiers.code(tree, program.replace("1 + max", "max"))
+    assert wrong.outcome is Outcome.INCORRECT
+    assert wrong.reason == "AssertionError in 'assert height(root) == 2'"
     missing = verifiers.code(tree, "def height(node): return 2")
     assert missing.outcome is Outcome.INCORRECT
     assert "Node" in missing.reason

@@ -301,7 +301,17 @@ def _tried(test: str, namespace: dict, peer: _Peer) -> list[str]:
     except HostileReplyInterrupt:
         raise
     except BaseException as error:
-        return ["ours" if _is_ours(error, peer) else "fail", _line(error)]
+        return ["ours" if _is_ours(error, peer) else "fail", f"{_line(error)} in {_source_line(error, test)!r}"[:300]]
+
+
+def _source_line(error: BaseException, test: str) -> str:
+    """The last line of the test's code that an exception went through."""
+    lines, found, trace = test.splitlines(), "", error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "test.py" and trace.tb_lineno <= len(lines):
+            found = lines[trace.tb_lineno - 1].strip()
+        trace = trace.tb_next
+    return found[:120]
 
 
 def _is_ours(error: BaseException, peer: _Peer) -> bool:
