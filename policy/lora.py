@@ -99,12 +99,14 @@ def read_adapter(path: str | os.PathLike[str]) -> Adapter:
     for (module, embedding), (a, b) in pairs.items():
         rank = _pattern(path, described, "rank_pattern", module, described.get("r"))
         alpha = _pattern(path, described, "alpha_pattern", module, described.get("lora_alpha"))
-        if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
+        if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1] or not a.shape[0]:
             raise ValueError(f"{path / WEIGHTS}: the factors of {module} have the shapes {a.shape} and {b.shape}.")
         if rank != len(a):
             raise ValueError(f"{path}: {CONFIG} gives {module} the rank {rank!r}, {WEIGHTS} has {len(a)}.")
         if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
             raise ValueError(f"{path / CONFIG}: lora_alpha of {module} is {alpha!r}, expected a number.")
+        if f"{module}.weight" in factors:
+            raise ValueError(f"{path / WEIGHTS}: {module} has factors of a matrix and of an embedding.")
         factors[f"{module}.weight"] = Factors(a, b, float(alpha), embedding)
     if not factors:
         raise ValueError(f"{path / WEIGHTS} holds no factors.")

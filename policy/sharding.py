@@ -153,13 +153,11 @@ def gathered(params: Params, mesh: Mesh, table: Table) -> dict[str, dict[str, An
     return jax.tree_util.tree_map_with_path(whole, params)
 
 
-def bytes_per_device(
-    sizes: Mapping[str, int], shapes: Mapping[str, Mapping[str, Any]], table: Table, itemsize: int = 4
-) -> int:
-    """What one device holds of a tree, on a mesh with `sizes` (axis -> number of devices; left out is 1)."""
+def bytes_per_device(sizes: Mapping[str, int], shapes: Mapping[str, Mapping[str, Any]], table: Table) -> int:
+    """What one device holds of a float32 tree, on a mesh with `sizes` (axis -> number of devices; left out is 1)."""
     specs = partition(shapes, table)
     _check_even(sizes, shapes, specs)
-    return sum(math.prod(shape) // _parts(sizes, spec) * itemsize for _, shape, spec in _with(shapes, specs))
+    return sum(4 * math.prod(shape) // _parts(sizes, spec) for _, shape, spec in _with(shapes, specs))
 
 
 def describe(sizes: Mapping[str, int], shapes: Mapping[str, Mapping[str, Any]], table: Table) -> list[tuple[str, str]]:

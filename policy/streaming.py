@@ -1,6 +1,7 @@
 """Puts the weights of files onto their devices, a tensor at a time.
 
-peak host memory <= what rests on the host's own devices + the largest shard + a few chunks
+peak host memory <= what rests on the host's own devices + the largest shard + the largest tensor of a file that is
+not read by rows (of an expert, or stored transposed) + a few chunks
 """
 
 from __future__ import annotations

@@ -115,6 +115,15 @@ def test_files_that_are_refused(tmp_path):
         "bias": (PARTS | {f"base_model.model.{Q}.bias": np.ones(24, np.float32)}, "no LoRA factors: .*q_proj.bias"),
         "prefix": ({name.removeprefix("base_model."): x for name, x in PARTS.items()}, "no LoRA factors: model.model"),
         "shape": (PARTS | {first: normal(3, 8)}, r"q_proj have the shapes \(3, 8\) and \(24, 2\)"),
+        "rank 0": (PARTS | {first: normal(0, 8), first.replace("_A", "_B"): normal(24, 0)}, r"shapes \(0, 8\) and"),
+        "twice": (
+            PARTS
+            | {
+                first.replace(Q, EMBEDDING): normal(2, 8),
+                first.replace(Q, EMBEDDING).replace("_A", "_B"): normal(260, 2),
+            },
+            "a matrix and of an emb",
+        ),
         "none": ({}, "holds no factors"),
         "nan": (PARTS | {first: np.full((2, 8), np.nan, np.float32)}, "holds NaN or infinity"),
     }
