@@ -1,24 +1,27 @@
 """Times programs in the sandbox against bare `subprocess.run([python, ...])`, in one alternating run.
 
-    python benchmarks/sandbox.py [--rounds 7] [--batch 40] [--level auto]
+    python benchmarks/sandbox.py [--rounds 7] [--batch 40] [--level auto] [--suites DIR]
 
 Each round runs a batch of each kind bare and in the sandbox, with one worker and with two, one after the other; the
 ratios are of rounds, so that the machine's load cancels, and their spread is reported. Latencies are of single
-programs with one worker. With `--suites` HumanEval and MBPP of the shared data folder are judged whole.
+programs with one worker. `--suites DIR` judges the solutions of HumanEval and MBPP whole, two at a time: DIR holds
+humaneval/HumanEval.jsonl and mbpp/mbpp.jsonl.
 """
 
 from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import json
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
-from verifiers import sandbox
+from verifiers import Problem, code, sandbox
 
 HEADER = """
 import sys, os, math, re, random, heapq, bisect, itertools, functools, collections, string, operator, copy, datetime
@@ -96,11 +99,33 @@ def compare(kinds: dict[str, tuple[str, Callable, Callable]], rounds: int, batch
         print(f"  two workers to one: {spread([one / two for one, two in pairs])} times", flush=True)
 
 
+def suites(folder: pathlib.Path) -> None:
+    """Judges every solution of HumanEval and of MBPP, and says how long it took."""
+    pairs = {"HumanEval": [], "MBPP": []}
+    for line in (folder / "humaneval" / "HumanEval.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        answer = {name: row[name] for name in ("prompt", "test", "entry_point")}
+        pairs["HumanEval"].append((Problem(row["task_id"], "", answer), row["prompt"] + row["canonical_solution"]))
+    for line in (folder / "mbpp" / "mbpp.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        answer = {"setup": row["test_setup_code"], "tests": row["test_list"]}
+        pairs["MBPP"].append((Problem(str(row["task_id"]), "", answer), row["code"]))
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda pair: code(*pair), pairs["HumanEval"][:4]))  # Starts the slots.
+        for name, some in pairs.items():
+            began = time.perf_counter()
+            verdicts = list(threads.map(lambda pair: code(*pair), some))
+            took = time.perf_counter() - began
+            right = sum(verdict.reward == 1 for verdict in verdicts)
+            print(f"{name}: {right} of {len(some)} solutions pass, {took:.2f} s", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch", type=int, default=40)
     parser.add_argument("--level", default="auto")
+    parser.add_argument("--suites", type=pathlib.Path)
     options = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores, {sys.version.split()[0]}")
     with sandbox.Pool(workers=2, level=options.level) as pool:
@@ -110,9 +135,21 @@ def main() -> None:
             execution = pool.run(program)
             assert execution.stdout == b"1\n", execution
 
+        problem = Problem("mbpp/11", "", {"mode": "calls", "tests": TESTS, "entry_point": "remove_Occ"})
+
+        def judged(program: str) -> None:
+            verdict = code(problem, program, level=pool.level)
+            assert verdict.reward == 1, verdict
+
+        def asserted(program: str) -> None:
+            bare(program + "\n".join(TESTS))
+
         kinds = {name: (program, bare, jailed) for name, program in PROGRAMS.items()}
+        kinds["MBPP in calls mode"] = (MBPP, asserted, judged)
         print(f"level {pool.level}")
         compare(kinds, options.rounds, options.batch)
+    if options.suites:
+        suites(options.suites)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import json
 import linecache
 import os
 import random
+import signal
 import sys
 import threading
 import traceback
@@ -50,6 +51,8 @@ def run(entry: str, channels: int) -> None:
     if header["argv"]:
         for descriptor in range(3 + channels):
             os.set_inheritable(descriptor, True)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)  # Python ignores them, and others would inherit that.
         try:
             os.execve(header["argv"][0], header["argv"], os.environ)
         except OSError as error:

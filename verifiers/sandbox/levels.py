@@ -78,10 +78,20 @@ def why_not(level: str) -> str:
         return f"needs Linux, this is {sys.platform}: use a remote sandbox"
     if platform.machine() not in ("x86_64", "aarch64"):
         return f"needs x86_64 or aarch64, this is {platform.machine()}"
-    try:
-        slot = Slot(level)
-    except SlotFailed as error:
-        return f"{error}. {_advice(level)}" if error.refused else str(error)
+    reason = ""
+    for _ in range(2):  # A machine that is too busy now need not be in a moment: a weaker level is no answer to that.
+        try:
+            reason = _prove(level)
+        except SlotFailed as error:
+            reason = f"{error}. {_advice(level)}" if error.refused else str(error)
+        if not reason:
+            break
+    return reason
+
+
+def _prove(level: str) -> str:
+    """Why a jail does not hold; "" where it does. Raises SlotFailed where there is none."""
+    slot = Slot(level)
     try:
         for what, program in _PROOFS.items():
             execution = slot.start(Job(program.encode(), limits=Limits(cpu_s=5))).wait()
@@ -91,8 +101,6 @@ def why_not(level: str) -> str:
         execution = slot.start(Job(_KILLED.encode())).wait()
         if execution.status != "violation":
             return f"a program that traces others was not killed, but {execution.status}: {execution.reason}"
-    except SlotFailed as error:
-        return str(error)
     finally:
         slot.close()
     return ""

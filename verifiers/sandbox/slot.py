@@ -19,7 +19,7 @@ from verifiers.sandbox.monitor import Usage
 from verifiers.sandbox.types import DEFAULT, Execution, Limits
 
 LEVELS = ("namespaces", "landlock", "seccomp")  # The safe ones, best first.
-GRACE = 20.0  # Seconds that a fork-server has to answer, beyond the limits of the program.
+GRACE = 30.0  # Seconds that a fork-server has to answer, beyond the limits of the program.
 # Modules that run inside jails, beside or in place of a program: see `Pool.open`.
 HARNESSES = ("verifiers.sandbox.notebook", "verifiers.judging.inside")
 # What programs often import. Each module makes every fork dearer, so the list is short.
@@ -182,7 +182,7 @@ class Slot:
         Raises:
           SlotFailed: it is gone, or silent.
         """
-        self.control.settimeout(seconds)
+        self.control.settimeout(min(seconds, 1e6))  # poll(2) counts milliseconds in 31 bits.
         try:
             message = self.control.recv(1 << 16)
         except TimeoutError:

@@ -75,6 +75,7 @@ class Server:
             if pid := os.fork():
                 os.write(tell, str(pid).encode())
                 os._exit(0)
+            self.readable += ["/etc/passwd", "/etc/group"]  # Not those of the host.
             self.pid_namespace = _park(os.open("self/ns/pid", os.O_RDONLY, dir_fd=self.proc))
         elif self.level in ("landlock", "seccomp"):
             kept = self._open_unreachable()
@@ -278,7 +279,7 @@ class Server:
                 kernel.install_filter(seccomp.top_for(self.filters[many, many or request["executes"]], os.getpid()))
             os.write(start, b"ok")
             os.close(start)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             os.write(start, f"{type(error).__name__}: {error}".encode()[:500])
             os._exit(1)
         driver.run(request["entry"], len(descriptors) - 4)
