@@ -28,11 +28,48 @@ class Node(NamedTuple):
     +(*terms) · *(*factors) · inverse(x) · negative(x) · ^(base, exponent) · ±(x) · ∓(x) ·
     mark(value, label): a unit, "%", "°" or a base ·
     group(open, close, *items): a tuple or an interval · set(*items) · list(*items) · or(*items) · ∪(*sets) ·
-    matrix(*rows) · relation(operators, *sides)
+    matrix(*rows) · relation(operators, *sides) ·
+    many(name, *args): gcd, lcm, max, min · sum(variable, low, high, body) · prod(the same) ·
+    int(variable, body) · int(variable, low, high, body) · lim(variable, to, side, body) · derivative(variable, body)
     """
 
     op: str
     args: tuple[Any, ...]
+
+
+CARRIED_OUT = frozenset({"sum", "prod", "int", "lim", "derivative", "many"})  # Only a gold answer's are, by sympy.
+
+
+def to_json(node: Node) -> list[Any]:
+    """A tree as JSON data."""
+
+    def plain(value: Any) -> Any:
+        match value:
+            case Node():
+                return to_json(value)
+            case Fraction():
+                return {"fraction": str(value)}
+            case tuple():
+                return {"tuple": value}
+        return value
+
+    return [node.op, *map(plain, node.args)]
+
+
+def from_json(data: list[Any]) -> Node:
+    """The inverse of `to_json`."""
+
+    def made(value: Any) -> Any:
+        match value:
+            case list():
+                return from_json(value)
+            case {"fraction": text}:
+                return Fraction(text)
+            case {"tuple": items}:
+                return tuple(items)
+        return value
+
+    return Node(data[0], tuple(map(made, data[1:])))
 
 
 def parse(text: str, *, thousands: bool = True) -> Node:
@@ -73,6 +110,7 @@ class _Reader:
         self.tokens = tokens[::-1]
         self.depth = 0
         self.bars = 0  # Open "|": the next one closes.
+        self.integrals = 0  # Open integrals: "d" and a symbol end them.
 
     def peek(self, ahead: int = 1) -> str:
         return self.tokens[-ahead].kind if len(self.tokens) >= ahead else ""
@@ -194,7 +232,8 @@ class _Reader:
         return True
 
     def starts_factor(self) -> bool:
-        kinds = ("number", "repeating", "symbol", "function", "(", "[", "{", "\\{", "frac", "binom", "lfloor", "lceil")
+        kinds = ("number", "repeating", "symbol", "function", "(", "[", "{", "\\{", "frac", "binom", "lfloor", "lceil",
+                 "big", "many")  # fmt: skip
         return self.peek() in (*kinds, "∞", "…", "begin", "boxed", "text") or (self.peek() == "|" and not self.bars)
 
     def power(self) -> Node:
@@ -252,8 +291,21 @@ class _Reader:
             return Node("text", (" ".join(words).lower(),))
         if kind == "function":
             return self.function(value)
+        if kind == "big":
+            return self.big(value)
+        if kind == "many":
+            inside = self.bracket(self.take().kind, "(")
+            items = inside.args[2:] if inside.op == "group" else inside.args if inside.op == "set" else ()
+            if len(items) < 2:
+                raise Unreadable(f"{value} of one number")
+            return Node("many", (value, *items))
         if kind == "frac":
             top = self.argument()
+            if top == _D and self.peek() == "{" and self.peek(2) == "symbol" and self.peek(3) == "symbol":
+                bottom = self.argument()
+                if bottom.op == "*" and bottom.args[0] == _D:
+                    return Node("derivative", (bottom.args[1].args[0], self.product()))
+                return Node("*", (top, Node("inverse", (bottom,))))
             return Node("*", (top, Node("inverse", (self.argument(),))))
         if kind == "binom":
             return Node("function", ("binomial", self.argument(), self.argument()))
@@ -281,6 +333,45 @@ class _Reader:
             self.depth -= 1
             return inside
         return self.bracket(kind, value)
+
+    def big(self, name: str) -> Node:
+        r"""What stands behind \sum, \prod, \int or \lim, and its bounds."""
+        self.deeper()
+        if name == "int":
+            bounds = []
+            if self.accept("_"):
+                bounds.append(self.argument())
+                self.expect("^")
+                bounds.append(self.argument())
+            self.integrals += 1
+            variable, body = _integrand(self.sum())
+            self.integrals -= 1
+            node = Node("int", (variable, *bounds, body))
+        else:
+            self.expect("_")
+            self.expect("{")
+            variable = self.take()
+            if variable.kind != "symbol":
+                raise Unreadable(f"{variable.value!r} for a variable")
+            self.expect("→" if name == "lim" else "=")
+            if name == "lim":
+                negative = self.accept("-", "+") == "-"
+                to, side = self.postfix(self.atom()), ""
+                if self.accept("^"):
+                    braced = self.accept("{")
+                    side = self.expect("+", "-")
+                    if braced:
+                        self.expect("}")
+                bounds = [negate(to) if negative else to, side]
+                self.expect("}")
+            else:
+                bounds = [self.sum()]
+                self.expect("}")
+                self.expect("^")
+                bounds.append(self.argument())
+            node = Node(name, (variable.value, *bounds, self.product()))
+        self.depth -= 1
+        return _renamed(node, node.args[0], node.args[0] + "'") if node.args[0] in ("i", "e") else node
 
     def bracket(self, kind: str, value: str) -> Node:
         bars, self.bars = self.bars, 0
@@ -370,7 +461,7 @@ class _Reader:
             inside = self.atom()
         else:  # sin 2x: the simple factors that follow
             factors = [self.power()]
-            while self.peek() in ("symbol", "frac"):
+            while self.peek() in ("symbol", "frac") and not (self.integrals and self.tokens[-1].value == "d"):
                 factors.append(self.power())
             inside = _product(factors)
         if exponent == negate(number("1")):
@@ -400,6 +491,35 @@ class _Reader:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise TooLarge(f"an expression nested deeper than {MAX_DEPTH}")
+
+
+_D = Node("symbol", ("d",))
+
+
+def _renamed(node: Node, old: str, new: str) -> Node:
+    r"""The i of \sum_{i=1}^n is no imaginary unit."""
+    return Node(
+        node.op,
+        tuple(_renamed(a, old, new) if isinstance(a, Node) else new if a == old else a for a in node.args),
+    )
+
+
+def _integrand(node: Node) -> tuple[str, Node]:
+    """The variable and the body of what stands behind an integral sign: "x^2 dx", "x + 1 dx", "dx / x"."""
+    if node.op == "+":
+        variable, last = _integrand(node.args[-1])
+        return variable, Node("+", (*node.args[:-1], last))
+    if node.op == "negative":
+        variable, body = _integrand(node.args[0])
+        return variable, Node("negative", (body,))
+    factors = list(node.args) if node.op == "*" else [node]
+    if len(factors) > 1 and factors[-2] == _D and factors[-1].op == "symbol":
+        return factors[-1].args[0], _product(factors[:-2] or [number("1")])
+    for place, factor in enumerate(factors):
+        if factor.op == "*" and len(factor.args) > 1 and factor != node:
+            variable, body = _integrand(factor)
+            return variable, _product([*factors[:place], body, *factors[place + 1 :]])
+    raise Unreadable("an integral without its differential")
 
 
 def _product(factors: list[Node]) -> Node:

@@ -54,29 +54,34 @@ def call(function: str, *arguments: Any, seconds: float = HARD_SECONDS) -> Any:
       Broken: there is no result, by no fault of the arguments: a function bounds its own work.
     """
     if inside:
-        return bounded(function, json.loads(json.dumps(arguments)), seconds / 3)
+        return bounded(function, json.loads(json.dumps(arguments)), seconds)
     return _shared.call(function, arguments, seconds)
 
 
 def bounded(function: str, arguments: list[Any], seconds: float) -> Any:
-    """Runs a function for so many seconds at most, in a worker. Only the main thread can be interrupted."""
+    """Runs a function in a worker. It is interrupted after a third of the seconds, and where Python cannot look up
+    from a long instruction, the whole process ends when it has computed for all of them. Only in the main thread."""
+    soft = seconds / 3
 
     class Late(BaseException): ...
 
     def late(number: int, frame: object) -> None:
         raise Late
 
+    run = attribute(function)
     timed = threading.current_thread() is threading.main_thread()
     if timed:
         before = signal.signal(signal.SIGALRM, late)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_REAL, soft)
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF, which has no handler.
     try:
-        return attribute(function)(*arguments)
+        return run(*arguments)
     except Late:
-        raise Broken(f"{function} took more than {seconds:g} s.") from None
+        raise Broken(f"{function} took more than {soft:g} s.") from None
     finally:
         if timed:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             signal.signal(signal.SIGALRM, before)
 
 
@@ -117,7 +122,7 @@ class Worker:
             raise Broken(f"No worker could be started: {error}") from error
         finally:
             there.close()
-        self.verifiers: set[str] = set()  # Ids of those that it has got.
+        self.has: set[str] = set()  # Verifiers, by id, and functions, by name, that it has got.
         self.served = 0
         self.resident_kb: int = self.receive(_START_SECONDS)  # When it was ready.
 
@@ -171,6 +176,10 @@ class Worker:
         del self._buffer[:at]
         return found
 
+    def alive(self) -> bool:
+        """Whether it has not died since the last reply."""
+        return self._process.poll() is None
+
     def end(self) -> None:
         """Kills the process; whoever waits for a reply finds it dead. From any thread."""
         self._process.kill()
@@ -198,10 +207,14 @@ class _Shared:
 
     def call(self, function: str, arguments: tuple[Any, ...], seconds: float) -> Any:
         with self._lock:
-            if self._worker is None or self._owner != os.getpid():
+            if self._worker is None or self._owner != os.getpid() or not self._worker.alive():
                 self._worker, self._owner = Worker(memory_mb=2048), os.getpid()
             try:
-                self._worker.send("call", function, json.dumps(arguments), seconds / 3)
+                if function not in self._worker.has:  # Importing what it needs is not counted.
+                    self._worker.send("load", function)
+                    self._worker.receive(_START_SECONDS)
+                    self._worker.has.add(function)
+                self._worker.send("call", function, json.dumps(arguments), seconds)
                 reply = self._worker.receive(seconds)
             except Broken as error:
                 self._worker = None

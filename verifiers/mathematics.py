@@ -9,16 +9,20 @@ independent of the machine's load.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Collection
 from fractions import Fraction
 from typing import Any, Literal
 
+from verifiers import isolated
 from verifiers.evaluation import Inexact, Numeric, Rational, Residue, Undefined, evaluate
-from verifiers.expressions import Node, parse
+from verifiers.expressions import CARRIED_OUT, Node, from_json, parse, to_json
 from verifiers.extraction import final_answer, gold_answer, last_answer
 from verifiers.notation import TooLarge, Unreadable, normalize
 from verifiers.types import Outcome, Problem, Verdict
 
 _FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠"}
+_GOLD_SECONDS = 15.0  # Of wall time for sympy. Once a problem, and only for what the problem says.
 _INFINITY = Node("symbol", ("∞",))
 
 
@@ -82,7 +86,12 @@ def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) ->
     comparison = _Comparison(options or MathOptions())
     try:
         answers = _readings(answer)
-        equal = any(comparison.same(g, a) for g in golds for a in answers)
+        golds = [form for tree in golds for form in _carried_out(tree)]
+        equal = any(comparison.same(g, a) for g in golds for a in answers) or any(
+            comparison.same(solution, a) for g in golds for solution in _solutions(g) for a in answers
+        )
+    except isolated.Broken as error:
+        return Verdict(0, Outcome.ERROR, said, f"the problem's answer could not be evaluated: {error}")
     except Unreadable as error:
         return Verdict(0, Outcome.UNPARSED, said, f"the answer cannot be read: {error}")
     except TooLarge as error:
@@ -100,12 +109,55 @@ def _readings(text: str) -> list[Node]:
     clean = normalize(inner)
     if not clean:
         raise Unreadable("it is empty")
-    trees = []
-    for thousands in (True, False) if "," in clean else (True,):
-        tree = _solved(parse(clean, thousands=thousands))
+    if "," not in clean:
+        return [_solved(parse(clean))]
+    trees: list[Node] = []
+    for thousands in (True, False):
+        try:
+            tree = _solved(parse(clean, thousands=thousands))
+        except Unreadable:
+            if not thousands and not trees:
+                raise
+            continue
         if tree not in trees:
             trees.append(tree)
     return trees
+
+
+def _carried_out(gold: Node) -> list[Node]:
+    """A gold answer with its sums, integrals and the like evaluated, and as it stands."""
+    if not _holds(gold, CARRIED_OUT):
+        return [gold]
+    value = _symbolic("evaluated", gold)
+    return [gold] if value is None else [value, gold]
+
+
+def _solutions(gold: Node) -> list[Node]:
+    """The set of solutions of a gold answer that is an equation or inequality in one unknown, not solved yet."""
+    if gold.op != "relation" or len(gold.args[0]) != 1 or gold.args[0][0] not in _FLIPPED:
+        return []
+    unknowns = _unknowns(gold)
+    if len(unknowns) != 1 or _named(gold)[0] or _holds(gold, {"text", "call", "list", "set", "group"}):
+        return []
+    value = _symbolic("solved", gold)
+    return [] if value is None else [value]
+
+
+@functools.lru_cache(1024)
+def _symbolic(function: str, gold: Node) -> Node | None:
+    """What sympy makes of a gold answer, in a worker process. A failure is not remembered."""
+    value = isolated.call(f"verifiers.symbolic:{function}", to_json(gold), seconds=_GOLD_SECONDS)
+    return None if value is None else from_json(value)
+
+
+def _holds(node: Node, ops: Collection[str]) -> bool:
+    return node.op in ops or any(_holds(arg, ops) for arg in node.args if isinstance(arg, Node))
+
+
+def _unknowns(node: Node) -> set[str]:
+    if node.op == "symbol":
+        return set() if node.args[0] in ("pi", "e", "i", "∞") else {node.args[0]}
+    return {name for arg in node.args if isinstance(arg, Node) for name in _unknowns(arg)}
 
 
 def _solved(node: Node) -> Node:

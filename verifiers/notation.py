@@ -27,6 +27,8 @@ FUNCTIONS = {
     "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
     "log", "ln", "exp", "abs", "floor", "ceil",
 }  # fmt: skip
+BIG = {"sum", "prod", "int", "lim"}  # Of a gold answer these are evaluated; nobody else's are.
+MANY = {"gcd", "lcm", "max", "min"}
 _ALIASES = {
     "leq": "≤", "le": "≤", "leqslant": "≤", "geq": "≥", "ge": "≥", "geqslant": "≥", "neq": "≠", "ne": "≠",
     "lt": "<", "gt": ">", "in": "∈", "cup": "∪", "approx": "≈", "sim": "≈", "pm": "±", "mp": "∓", "cdot": "*",
@@ -34,7 +36,7 @@ _ALIASES = {
     "degree": "°", "lbrace": "\\{", "rbrace": "\\}", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|",
     "ldots": "…", "dots": "…", "cdots": "…", "colon": ":", "langle": "(", "rangle": ")", "tfrac": "frac",
     "dfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "asin": "arcsin", "acos": "arccos",
-    "atan": "arctan",
+    "atan": "arctan", "to": "→", "rightarrow": "→", "longrightarrow": "→",
 }  # fmt: skip
 _SYMBOLS = frozenset(
     {
@@ -48,6 +50,7 @@ _UNICODE = str.maketrans(
         "−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "√": "\\sqrt ", "π": "\\pi ",
         "⩽": "≤", "⩾": "≥", "º": "°", "′": "'", "’": "'", "½": "\\frac12 ", "¼": "\\frac14 ", "¾": "\\frac34 ",
         "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "θ": "\\theta ", "λ": "\\lambda ", "φ": "\\phi ",
+        "∑": "\\sum ", "∏": "\\prod ", "∫": "\\int ", "→": "\\to ",
         "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "\u200b": None, "\ufeff": None,
     }
 )  # fmt: skip
@@ -148,6 +151,10 @@ def _command(name: str) -> Token:
     name = _ALIASES.get(name, name)
     if name in FUNCTIONS:
         return Token("function", name)
+    if name in BIG:
+        return Token("big", name)
+    if name in MANY:
+        return Token("many", name)
     if name in _SYMBOLS:
         return Token("symbol", name)
     if name in ("frac", "binom", "lfloor", "rfloor", "lceil", "rceil", "boxed") or not name.isalpha():
@@ -167,6 +174,8 @@ def _words(text: str, *, inside_text: bool) -> list[Token]:
     name = _ALIASES.get(text, text)
     if name in FUNCTIONS:
         return [Token("function", name)]
+    if name in MANY:
+        return [Token("many", name)]
     if re.fullmatch(r"[-+]?[0-9]+(?:\.[0-9]+)?", text):
         return tokenize(text)
     if len(bare) == 1 and bare.isalpha():

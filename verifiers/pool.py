@@ -193,11 +193,14 @@ class Pool:
         """
         done = 0
         try:
+            if worker is not None and not worker.alive():  # By none of these.
+                self._end(worker)
+                worker = None
             if worker is None:
                 worker = self._start()
-            for key in {task.key[0] for task in batch} - worker.verifiers:
+            for key in {task.key[0] for task in batch} - worker.has:
                 worker.send("verifier", key, self._payloads[key][1])
-                worker.verifiers.add(key)
+                worker.has.add(key)
             places = {problem: place for place, problem in enumerate(dict.fromkeys(task.key[1] for task in batch))}
             worker.send("verify", list(places), [(task.key[0], places[task.key[1]], task.key[2]) for task in batch])
             for replies in worker.replies(self._seconds):

@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from verifiers import isolated
+from verifiers.plugins import attribute
 from verifiers.types import Outcome, Problem, Verdict, Verifier, as_verdict, described, verdict_to_json
 
 _HEADER = struct.Struct(">I")
@@ -27,6 +28,8 @@ def main(descriptor: int, parent: int, memory_mb: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # It died before.
         return
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # Where memory runs out, a verdict is lost and no run.
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; our end is his call.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -42,6 +45,8 @@ def main(descriptor: int, parent: int, memory_mb: int) -> None:
         match kind:
             case "call":
                 _reply(connection, _call(*message))
+            case "load":
+                _reply(connection, _load(message[0]))
             case "verifier":
                 verifiers[message[0]] = _loaded(message[1])
             case "verify":
@@ -71,6 +76,15 @@ def _judged(verifier: Verifier | str, problem: Problem | str | None, completion:
     began = time.perf_counter()
     verdict = judge(verifier, problem, completion)
     return [*verdict_to_json(verdict)[:-1], time.perf_counter() - began]
+
+
+def _load(function: str) -> str:
+    """Imports what a function lies in, before its time is counted."""
+    try:
+        attribute(function)
+    except Exception as error:  # It comes again when the function is called.
+        return str(error)
+    return ""
 
 
 def _call(function: str, arguments: str, seconds: float) -> dict[str, Any]:
