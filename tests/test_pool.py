@@ -179,6 +179,38 @@ def test_who_goes_away_leaves_no_work_behind(pool):
     assert time.monotonic() - began < 10  # Not twenty times two seconds.
 
 
+def test_a_worker_that_dies_while_it_rests_costs_nothing():
+    with Pool(workers=1) as pool:
+        [verdict] = judged(pool, [(lambda p, c: Verdict(1, Outcome.CORRECT, str(os.getpid())), problem(), "")])
+        os.kill(int(verdict.answer), signal.SIGKILL)
+        time.sleep(0.2)
+        assert judged(pool, [(math, problem(), "\\boxed{72}")])[0].outcome == "correct"
+    worker = isolated.call("os:getpid")
+    os.kill(worker, signal.SIGKILL)
+    time.sleep(0.2)
+    assert isolated.call("os:getpid") != worker
+
+
+def test_a_call_that_python_cannot_interrupt_ends_its_worker(tmp_path):
+    file = tmp_path / "one_instruction.py"
+    file.write_text("import collections\ndef count(): collections.deque(range(10**11), maxlen=0)\n")
+
+    def stuck(problem, completion):
+        return isolated.call(f"{file}:count", seconds=0.6) is None
+
+    with Pool(workers=1) as pool:
+        bad, good = judged(pool, [(stuck, problem(), ""), (math, problem(), "\\boxed{72}")])
+    assert bad.reason.endswith("stuck: The worker that ran it was killed by SIGPROF.")
+    assert good.outcome == "correct"
+
+
+def test_where_memory_runs_out_a_worker_dies_first(pool):
+    def score(problem, completion):
+        return pathlib.Path("/proc/self/oom_score_adj").read_text() == "1000\n"
+
+    assert judged(pool, [(score, problem(), "")])[0].reward == 1.0
+
+
 def test_a_closed_pool():
     pool = Pool(workers=1)
     answers = pool.verify([(sleeps, problem(i), "") for i in range(3)])
