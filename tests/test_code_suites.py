@@ -136,8 +136,8 @@ def test_changed_programs_are_judged_as_the_official_tests_judge_them(human_eval
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_thousands_of_changed_programs(human_eval, mbpp):
-    odd, tried, passed = agreement(human_eval, 5, 1, 4)
-    more, tried_more, passed_more = agreement(mbpp, 2, 2, 4)
+    odd, tried, passed = agreement(human_eval, 4, 1, 1)
+    more, tried_more, passed_more = agreement(mbpp, 2, 2, 1)
     print(f"{tried + tried_more} mutants, {passed + passed_more} pass, disagreements: {odd + more}")
     assert [case for case in odd + more if case[0] not in OWN_HELPER | SLOW_TASKS] == []
     assert tried + tried_more >= 2000

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import io
 import os
 import sys
 import types
@@ -125,7 +126,7 @@ def share_a_process(request: bytes, channels: Sequence[int]) -> None:
 
         suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[namespace["__name__"]])
         if suite.countTestCases():
-            outcome = unittest.TextTestRunner(stream=open(os.devnull, "w")).run(suite)  # noqa: SIM115
+            outcome = unittest.TextTestRunner(stream=io.StringIO()).run(suite)
             wrong = outcome.failures + outcome.errors
             say(["fail" if wrong else "pass", str(wrong[0][1])[-300:] if wrong else ""])
     os._exit(0)
