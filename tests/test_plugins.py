@@ -31,9 +31,9 @@ def test_an_installed_package_brings_its_verifier(tmp_path):
     paths = [str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
     (site / "assay.pth").write_text("\n".join(paths) + "\n")
     project = shutil.copytree(ROOT / "examples" / "plugin", tmp_path / "plugin")  # A build writes into it.
-    isolation = [] if importlib.util.find_spec("setuptools") is None else ["--no-build-isolation"]
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", *isolation, project]
-    subprocess.run(pip, check=True, timeout=300)
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", project]
+    offline = ["--no-build-isolation", "--no-index"] if importlib.util.find_spec("setuptools") else []
+    subprocess.run([*pip, *offline], check=True, timeout=300)
     command = [python, "-m", "rl", "check", "palindrome", "--data", project / "palindromes.jsonl"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.stdout.endswith("palindrome keeps its contract (4 problems).\n"), done.stderr
