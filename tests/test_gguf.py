@@ -286,4 +286,4 @@ def test_a_damaged_model_is_refused_or_harmless(tmp_path, real, seconds):
     assert result.returncode == 0, result.stderr[-3000:]
     found = json.loads(result.stdout)
     assert found["refused"] > found["harmless"] / 4 > 0
-    assert found["grown"] < 2 * found["size"]
+    assert found["grown"] < 2 * found["size"] + (16 << 20)
