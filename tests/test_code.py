@@ -375,7 +375,8 @@ def test_worker_processes(method):
         assert [v.outcome for v in processes.map(_verdict, PROGRAMS[:8])] == EXPECTED[:8]
 
 
-def test_a_slot_that_dies_in_flight_costs_a_retry_and_no_verdict():
+@pytest.mark.parametrize("mode", ["calls", "check"])
+def test_a_slot_that_dies_in_flight_costs_a_retry_and_no_verdict(mode):
     """Every fork-server is killed while programs run in it; each program gets one verdict, and the right one."""
     done, verdicts = threading.Event(), []
 
@@ -385,7 +386,7 @@ def test_a_slot_that_dies_in_flight_costs_a_retry_and_no_verdict():
                 slot._process.kill()
                 break
 
-    problem = asked("assert f(2) == 4", "assert f(3) == 9")
+    problem = asked("assert f(2) == 4", "assert f(3) == 9", mode=mode)
     slow = "import time\ntime.sleep(0.05)\n"
     killer = threading.Thread(target=kill_now_and_then)
     killer.start()

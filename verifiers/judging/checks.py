@@ -23,7 +23,7 @@ def judge(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) 
     """
     tests = [str(test) for test in task.tests]
     names, modules = remote_names(task)
-    seed = hashlib.sha256("\0".join([task.prompt, task.setup, *tests]).encode()).hexdigest()
+    seed = hashlib.sha256("\0".join([task.prompt, task.setup, *tests]).encode("utf-8", "surrogatepass")).hexdigest()
     spec = dumps([seed, prelude(task), task.setup, names, modules, tests, go_on])
     # One idles while the other works, which is nobody's fault; who sleeps of its own keeps both waiting.
     patient = {"idle_s": limits.idle_s + limits.cpu_s, "wall_s": limits.wall_s + limits.cpu_s}
@@ -54,8 +54,9 @@ def _verdict(frames: list[bytes], count: int, candidate: Execution, tested: Exec
     if all(passed) and len(passed) == count and candidate.status != "violation":
         return reported(passed, count, "", tested)  # What the candidate does once it is done does not count.
     limit = why.startswith(("MemoryError", "the program does not load: MemoryError"))
-    blamed = candidate if candidate.status != "error" else dataclasses.replace(candidate, status="failed")
-    return reported(passed[:count], count, why, blamed, limit=limit)
+    if candidate.status == "error" and candidate.reason == "cancelled":  # By us, when the tests were done with it.
+        candidate = dataclasses.replace(candidate, status="failed")
+    return reported(passed[:count], count, why, candidate, limit=limit)
 
 
 def judge_in_one_process(task: Task, program: str, limits: Limits, level: str) -> Report:
