@@ -406,8 +406,8 @@ def _prefill(config, dtype, tokens):
     n, p = tokens.shape
     position = jnp.tile(jnp.arange(p), n)
     turns = rotations(c, position, p)
-    distance = jnp.arange(p) - jnp.arange(p)[:, None]  # [P keys, P queries]
-    bias = [jnp.broadcast_to(x, (n, p, p)) for x in biases(c, distance >= 0, distance)]
+    key, query = jnp.arange(p)[:, None], jnp.arange(p)
+    bias = [jnp.broadcast_to(x, (n, p, p)) for x in biases(c, key <= query, query - key)]  # [N, P keys, P queries]
 
     def attention(i: int, qkv: jax.Array, _: None):
         x = qkv.reshape(-1, c.head_dim, n * p)  # [H + 2K, C, N P]
@@ -431,8 +431,8 @@ def _decode(config, dtype, tokens, position, cache):
     c = config
     b, t = tokens.shape[0], cache[0][0].shape[3]
     turns = rotations(c, position, t)
-    distance = position[:, None] - jnp.arange(t)  # [B, T]
-    bias = [x[:, None, None] for x in biases(c, distance >= 0, distance)]  # [B, 1, 1, T]
+    key, query = jnp.arange(t), position[:, None]
+    bias = [x[:, None, None] for x in biases(c, key <= query, query - key)]  # [B, 1, 1, T]
 
     def attention(i: int, qkv: jax.Array, kv: tuple[jax.Array, jax.Array]):
         x = qkv.reshape(-1, c.head_dim, b)  # [H + 2K, C, B]
