@@ -24,14 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from policy.memory import PREFILL_ROWS, ROWS, round_up
 from policy.requests import Reply, SamplingOptions, Written, ask, cut_at, stop_at
 from policy.sampling import Law, Sampled, plain_law, row_keys, sample, uniforms
 from policy.transformer import Cache, fast_dtype, from_host, make_policy
 from policy.types import Completion, Model, TransformerConfig, Versioned
-
-PREFILL_ROWS = 8  # N
-COLUMNS = 32  # Lengths are multiples of it.
-ROWS = 8  # The number of slots, too: the rest of a vector is computed by other instructions, which round otherwise.
 
 
 class _Block(NamedTuple):
@@ -108,9 +105,9 @@ class Engine:
             )
         self._config, self._tokenizer, self._seed = config, model.tokenizer, seed
         self._max_tokens = max_tokens
-        self._p, slots = _round_up(prompt_columns), _round_up(slots, ROWS)
+        self._p, slots = round_up(prompt_columns), round_up(slots, ROWS)
         self._functions = _compile(config, dtype or fast_dtype())
-        columns = _round_up(self._p + max_tokens)
+        columns = round_up(self._p + max_tokens)
         k, c = config.num_kv_heads, config.head_dim
         self._cache: Cache = tuple(
             (jnp.zeros((slots, k, c, columns)), jnp.zeros((slots, k, columns, c))) for _ in range(config.num_layers)
@@ -281,7 +278,7 @@ class Engine:
                 request.started += 1
                 taken.append(slot)
                 if request.started == len(request.completions):
-                    self._waiting.popleft()
+                    self._waiting.popleft().block = None
             finished += self._start(block, taken)
         return finished
 
@@ -468,7 +465,3 @@ def _compile(config: TransformerConfig, dtype: str) -> _Functions:
         first=jax.jit(first),
         decode=jax.jit(decode, donate_argnums=1),
     )
-
-
-def _round_up(n: int, multiple: int = COLUMNS) -> int:
-    return -(-n // multiple) * multiple

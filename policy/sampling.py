@@ -48,7 +48,7 @@ def plain_law(rows: int, vocab_size: int, temperature: float = 0.0) -> Law:
     )
 
 
-def sample(logits: jax.Array, uniform: jax.Array, law: Law) -> Sampled:
+def sample(logits: Array, uniform: Array, law: Law) -> Sampled:
     """Samples each row's law by inversion of its distribution function.
 
     A row's result depends on nothing but its own logits, uniform number and law. Where no row truncates, nothing
@@ -175,7 +175,7 @@ def _take_block(x: jax.Array, block: jax.Array) -> jax.Array:
     return jax.vmap(one, out_axes=1)(block, jnp.arange(x.shape[1]))
 
 
-def row_keys(seed: jax.Array, stream: jax.Array, index: jax.Array, sample_: jax.Array) -> jax.Array:
+def row_keys(seed: Array, stream: Array, index: Array, sample_: Array) -> jax.Array:
     """The random key of each row, from (seed, stream, index, sample) alone, uint32 [B] each; raw uint32 [B, 2]."""
 
     def one(seed: jax.Array, *names: jax.Array) -> jax.Array:
@@ -187,7 +187,7 @@ def row_keys(seed: jax.Array, stream: jax.Array, index: jax.Array, sample_: jax.
     return jax.vmap(one)(seed, stream, index, sample_)
 
 
-def uniforms(keys: jax.Array, position: jax.Array) -> jax.Array:
+def uniforms(keys: Array, position: Array) -> jax.Array:
     """One uniform number a row, from its key and the position of the token to come; float32 [B]."""
 
     def one(key: jax.Array, position: jax.Array) -> jax.Array:

@@ -50,6 +50,7 @@ def diagnose() -> tuple[list[tuple[str, str]], list[str]]:
         wrong.append(
             "Less than 3 GiB of memory are free: a model of 135 million parameters needs about as much to train."
         )
+    facts.append(("engine", _engine(memory and memory[1], fast_dtype() if devices != "none" else "float32")))
     free = shutil.disk_usage(".").free
     facts.append(("disk", f"{free / 2**30:.1f} GiB free in {pathlib.Path.cwd()}"))
     if free < 4 * 2**30:
@@ -75,6 +76,24 @@ def _foreign() -> list[str]:
         for name in ("rl", "verifiers", "graders", "policy")
         for owner in sorted(set(owners.get(name, ())) - {"assay-rl"})
     ]
+
+
+def _engine(free: int | None, dtype: str) -> str:
+    """What the engine's cache takes for the model of the examples."""
+    from policy.memory import engine_memory, slots_that_fit
+    from policy.types import TransformerConfig
+
+    smollm2 = TransformerConfig(
+        vocab_size=49152, width=576, num_layers=30, num_heads=9, num_kv_heads=3, head_dim=64, mlp_width=1536,
+        context=8192,
+    )  # fmt: skip
+    lengths = {"prompt_columns": 64, "max_tokens": 64, "dtype": dtype}
+    needed = engine_memory(smollm2, slots=64, **lengths)
+    text = (
+        f"SmolLM2-135M in {dtype}, prompts and completions of 64 tokens: cache {needed.token / 2**10:.0f} KiB a token, "
+        f"{needed.slot / 2**20:.1f} MiB a slot; 64 slots {needed.peak / 2**30:.2f} GiB at the peak, weights included"
+    )
+    return text if free is None else f"{text}; {slots_that_fit(smollm2, free // 2, **lengths)} slots fit half of it"
 
 
 def _memory() -> tuple[int, int] | None:

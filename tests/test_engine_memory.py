@@ -1,0 +1,96 @@
+"""The engine's memory is what is computed, and its compiled programs convert no weight and copy no cache."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from policy import ByteTokenizer, Engine, TransformerConfig, make_policy
+from policy.engine import _compile
+from policy.memory import PREFILL_ROWS, engine_memory, slots_that_fit
+from policy.sampling import plain_law
+from policy.transformer import engine_params
+from policy.types import Model
+
+SHAPE = TransformerConfig(
+    vocab_size=5120, width=160, num_layers=3, num_heads=3, num_kv_heads=1, head_dim=64, mlp_width=448, context=2048
+)
+
+
+def programs(config, dtype, slots, prompt, columns):
+    """The compiled decode step and prefill, and the bytes of the parameters."""
+    master = jax.eval_shape(make_policy(config).init, jax.random.key(0))
+    params = dict(jax.eval_shape(lambda tree: engine_params(tree, jnp.dtype(dtype)), master))
+    shape = jax.ShapeDtypeStruct
+    if dtype == "bfloat16":
+        params["rows"] = {"w": shape((config.vocab_size, config.width), np.uint16)}
+    k, c, ints = config.num_kv_heads, config.head_dim, shape((slots,), np.int32)
+    cache = tuple(
+        (shape((slots, k, c, columns), np.float32), shape((slots, k, columns, c), np.float32))
+        for _ in range(config.num_layers)
+    )
+    functions = _compile(config, dtype)
+    law = plain_law(slots, config.vocab_size)
+    decode = functions.decode.lower(params, cache, ints, ints, shape((slots, 2), np.uint32), law)
+    prefill = functions.prefill.lower(params, shape((PREFILL_ROWS, prompt), np.int32))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+    return decode.compile(), prefill.compile(), size
+
+
+@pytest.mark.parametrize(("dtype", "slots", "prompt", "more"), [("float32", 64, 64, 64), ("bfloat16", 16, 256, 32)])
+def test_memory_is_what_the_compiled_programs_take(dtype, slots, prompt, more):
+    decode, prefill, parameters = programs(SHAPE, dtype, slots, prompt, prompt + more)
+    said = engine_memory(SHAPE, slots=slots, prompt_columns=prompt, max_tokens=more, dtype=dtype)
+    assert said.parameters == parameters
+    d, p = decode.memory_analysis(), prefill.memory_analysis()
+    assert said.cache == d.alias_size_in_bytes
+    block = p.output_size_in_bytes
+    bans = slots * SHAPE.vocab_size
+    peak = parameters + said.cache + block + bans + max(d.temp_size_in_bytes, p.temp_size_in_bytes)
+    assert abs(said.peak / peak - 1) < 0.1, (said, peak, d.temp_size_in_bytes, p.temp_size_in_bytes)
+
+
+def test_the_cache_is_as_large_as_said():
+    made = Engine(
+        Model("m", SHAPE, ByteTokenizer(), lambda seed: {}), seed=0, slots=9, prompt_columns=33, max_tokens=40,
+        dtype="float32",
+    )  # fmt: skip
+    said = engine_memory(SHAPE, slots=9, prompt_columns=33, max_tokens=40, dtype="float32")
+    assert sum(x.nbytes for x in jax.tree.leaves(made._cache)) == said.cache == 16 * said.slot
+    assert said.slot == 128 * said.token  # 64 columns of the prompt, and 40, up to the next 32.
+    assert said.token == 2 * 4 * 3 * 64
+
+
+def test_the_slots_that_fit_fit():
+    lengths = {"prompt_columns": 64, "max_tokens": 64, "dtype": "float32"}
+    for slots in (8, 16, 72, 1000):
+        peak = engine_memory(SHAPE, slots=slots, **lengths).peak
+        assert slots_that_fit(SHAPE, peak, **lengths) == slots
+        assert slots_that_fit(SHAPE, peak - 1, **lengths) == slots - 8
+
+
+def converted(text, weights):
+    """Where a compiled program makes a float32 array of a weight's shape."""
+    shapes = [re.escape(f"f32[{a},{b}]") for m, n in weights for a, b in ((m, n), (n, m))]
+    return [line.strip() for line in text.splitlines() for s in shapes if re.search(rf"= {s}\S* [a-z]", line)]
+
+
+def test_bfloat16_programs_convert_no_weight_and_copy_no_cache():
+    """Each of these costs two to six times the step, and comes back silently with a new compiler."""
+    slots, columns = 16, 96
+    decode, prefill, _ = programs(SHAPE, "bfloat16", slots, 64, columns)
+    master = jax.eval_shape(make_policy(SHAPE).init, jax.random.key(0))
+    tree = jax.eval_shape(lambda tree: engine_params(tree, jnp.dtype("bfloat16")), master)
+    weights = {tuple(leaf.shape) for leaf in jax.tree.leaves(tree) if leaf.ndim == 2}
+    for compiled in (decode, prefill):
+        assert not converted(compiled.as_text(), weights)
+    table = jax.ShapeDtypeStruct((SHAPE.vocab_size, SHAPE.width), jnp.bfloat16)  # The check sees what it is for.
+    naive = jax.jit(lambda table, tokens: table[tokens].astype(jnp.float32)).lower(table, jnp.zeros(8, int)).compile()
+    assert converted(naive.as_text(), weights)
+    k, c = SHAPE.num_kv_heads, SHAPE.head_dim
+    for shape in (f"f32[{slots},{k},{c},{columns}]", f"f32[{slots},{k},{columns},{c}]"):
+        copies = re.findall(rf"= {re.escape(shape)}\S* (copy|convert|transpose|select)\(", decode.as_text())
+        assert not copies, (shape, copies)
+    assert decode.memory_analysis().alias_size_in_bytes == slots * columns * 2 * 4 * 3 * 64
