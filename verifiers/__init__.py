@@ -1,5 +1,6 @@
 """Verifiers: pure functions from (problem, completion) to a verdict."""
 
+from verifiers.arithmetic_games import countdown as countdown
 from verifiers.composition import all_of as all_of
 from verifiers.composition import any_of as any_of
 from verifiers.composition import fallback as fallback
@@ -19,11 +20,16 @@ from verifiers.mathematics import MathOptions as MathOptions
 from verifiers.mathematics import equivalent as equivalent
 from verifiers.mathematics import math as math
 from verifiers.mathematics import math_lenient as math_lenient
+from verifiers.multiple_choice import choice as choice
+from verifiers.patterns import regex as regex
 from verifiers.plain import exact as exact
 from verifiers.plain import number as number
 from verifiers.plugins import load as load
 from verifiers.pool import Pool as Pool
 from verifiers.programs import code as code
+from verifiers.quantities import units as units
+from verifiers.queries import sql as sql
+from verifiers.schemas import json_schema as json_schema
 from verifiers.types import Outcome as Outcome
 from verifiers.types import Problem as Problem
 from verifiers.types import Verdict as Verdict

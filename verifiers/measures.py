@@ -29,6 +29,7 @@ _WRITTEN = [  # LaTeX and unicode, as the grammar spells them.
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\^\s*\{\s*([-+]?[0-9]+)\s*\}"), r"^\1"),
     (re.compile(r"\\[dt]?frac\s*\{((?:[^{}]|\{[^{}]*\})*)\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}"), r"(\1)/(\2)"),
+    (re.compile(r"°[\s{}]+(?=[CFK]\b)"), "°"),
     (re.compile(r"[{}]"), " "),  # What is left of \text{m/s}^2, which is m/s^2.
 ]
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
