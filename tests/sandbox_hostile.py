@@ -1092,4 +1092,5 @@ print('SECRET' in repr(f.f_globals), 'DATABASE' in repr(f.f_locals))
     Hostile("missing_package", "import no_such_package", "failed"),
 ]
 
+STALLS = [dataclasses.replace(case, limits=dataclasses.replace(LIMITS, cpu_s=0.1, idle_s=0.1)) for case in STALLS]
 ALL = [*STALLS, *MEMORY, *DISK, *OUTPUT, *PROCESSES, *PRIVILEGES, *FILES, *NETWORK, *CRASHES]
