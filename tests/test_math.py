@@ -136,6 +136,24 @@ def test_space_between_boxes_costs_no_time():
 
 
 def test_options():
+    assert equivalent("\\pi", "3.14", options=MathOptions(tolerance=0.01)).outcome == "correct"
+    assert equivalent("\\pi", "3.2", options=MathOptions(tolerance=0.01)).outcome == "incorrect"
+    assert equivalent("-100", "-99", options=MathOptions(tolerance=0.01)).outcome == "correct"
+    assert equivalent("x", "1.001x", options=MathOptions(tolerance=0.01)).outcome == "incorrect"
+    assert equivalent("0", "0.001", options=MathOptions(tolerance=0.01)).outcome == "incorrect"
+    for form, good, bad in (
+        ("integer", ["7", "x=7"], ["14/2", "7.0"]),
+        ("decimal", ["0.5", "x = .5"], ["1/2"]),
+        ("fraction", ["1/2", "\\frac{1}{2}", "x=\\frac12"], ["0.5", "2/4", "\\frac{0.5}{1}"]),
+    ):
+        gold = "7" if form == "integer" else "1/2"
+        for answer in good:
+            assert equivalent(gold, answer, options=MathOptions(form=form)).outcome == "correct", answer
+        for answer in bad:
+            assert "its form is not" in equivalent(gold, answer, options=MathOptions(form=form)).reason, answer
+    for wrong in ({"profile": "loose"}, {"form": "mixed"}, {"tolerance": -1}, {"tolerance": 1.0}, {"work": 0}):
+        with pytest.raises(ValueError, match="MathOptions"):
+            MathOptions(**wrong)
     assert equivalent("1/3", "0.333", options=MathOptions(significant_digits=3)).outcome == "correct"
     assert equivalent("1/3", "0.332", options=MathOptions(significant_digits=3)).outcome == "incorrect"
     assert equivalent("x+1", "1+x", options=MathOptions(work=3)).outcome == "limit"

@@ -196,6 +196,10 @@ class _Reader:
                     words.append(self.take().value)
                 if self.accept("^"):  # cm^2
                     words.append("^" + str(self.exponent().args[0]))
+                while self.peek() == "/" and self.peek(2) in ("text", "symbol"):  # km/h
+                    words[-1] += self.take().value + self.take().value
+                    if self.accept("^"):
+                        words[-1] += "^" + str(self.exponent().args[0])
                 label = " ".join(words).lower()
                 if not _LABEL.fullmatch(label) or _HEDGE.search(label):
                     raise Unreadable(f"more than a unit behind the value: {label!r:.40}")
@@ -375,7 +379,11 @@ class _Reader:
 
     def bracket(self, kind: str, value: str) -> Node:
         bars, self.bars = self.bars, 0
-        if kind == "\\{":
+        if kind == "\\{" and self.peek() == "symbol" and self.peek(2) in ("|", ":"):  # {x | x > 2}
+            self.tokens = self.tokens[:-2]
+            node = self.listed()
+            self.expect("\\}")
+        elif kind == "\\{":
             inside = Node("set", ()) if self.peek() == "\\}" else self.listed()
             self.expect("\\}")
             node = inside if inside.op == "set" else Node("set", inside.args if inside.op == "list" else (inside,))

@@ -8,7 +8,6 @@ worker that all threads of this process share; `verifiers.Pool` has workers of i
 from __future__ import annotations
 
 import atexit
-import concurrent.futures
 import functools
 import json
 import os
@@ -22,12 +21,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from verifiers.plugins import attribute
 
-SOFT_SECONDS = 1.0  # After which a call is interrupted between two instructions of Python.
-HARD_SECONDS = 3.0  # After which its worker is killed.
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+HARD_SECONDS = (
+    3.0  # After which a worker is killed. A third of it, and the call is interrupted between two instructions.
+)
 _HEADER = struct.Struct(">I")
 _GATHER_SECONDS = 0.0005  # Replies that come fast are read together: waking up for each costs more than judging it.
 _START_SECONDS = 60.0  # A busy machine may take long to start a Python.
@@ -86,8 +89,10 @@ def bounded(function: str, arguments: list[Any], seconds: float) -> Any:
 
 
 @functools.cache
-def _starter(process: int) -> concurrent.futures.Executor:
+def _starter(process: int) -> Executor:
     """A thread that starts workers, and lives as long as this process: a worker dies with the thread that made it."""
+    import concurrent.futures  # Imported where a worker is started: `import verifiers` is quick.
+
     return concurrent.futures.ThreadPoolExecutor(1, "assay-starter")
 
 

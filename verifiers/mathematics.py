@@ -12,12 +12,14 @@ import dataclasses
 import functools
 from collections.abc import Collection
 from fractions import Fraction
+from math import gcd
 from typing import Any, Literal
 
 from verifiers import isolated
 from verifiers.evaluation import Inexact, Numeric, Rational, Residue, Undefined, evaluate
 from verifiers.expressions import CARRIED_OUT, Node, from_json, parse, to_json
 from verifiers.extraction import final_answer, gold_answer, last_answer
+from verifiers.measures import Unit, parse_unit
 from verifiers.notation import TooLarge, Unreadable, normalize
 from verifiers.types import Outcome, Problem, Verdict
 
@@ -35,12 +37,28 @@ class MathOptions:
         takes the last expression or number where there is none.
       significant_digits: a decimal that is the correct rounding of an exact value is that value if it has at
         least so many significant digits: with 6, 0.333333 is 1/3 and 0.33 is not. Integers are exact always.
+      tolerance: relative; with 0.01, 3.14 is π and 99 is 100. For golds that are measured or rounded. 0: exact.
+      form: what the answer must look like beside its value: an integer ("7", no "14/2"), a decimal ("0.5"), a fraction
+        of integers in lowest terms ("1/2"); None: anything.
       work: evaluations of an operation that one verdict may cost; beyond, the outcome is `limit`.
     """
 
     profile: Literal["strict", "lenient"] = "strict"
     significant_digits: int = 6
+    tolerance: float = 0.0
+    form: Literal["integer", "decimal", "fraction"] | None = None
     work: int = 20_000
+
+    def __post_init__(self) -> None:
+        if self.profile not in ("strict", "lenient"):
+            raise ValueError(f'MathOptions.profile must be "strict" or "lenient", got {self.profile!r}.')
+        if self.form not in (None, "integer", "decimal", "fraction"):
+            raise ValueError(f'MathOptions.form must be "integer", "decimal", "fraction" or None, got {self.form!r}.')
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"MathOptions.tolerance must be in [0, 1), got {self.tolerance!r}.")
+        if min(self.significant_digits, self.work) < 1:
+            digits, work = self.significant_digits, self.work
+            raise ValueError(f"MathOptions: significant_digits ({digits}) and work ({work}) must be at least 1.")
 
 
 def math(problem: Problem, completion: str, *, options: MathOptions | None = None) -> Verdict:
@@ -96,6 +114,8 @@ def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) ->
         return Verdict(0, Outcome.UNPARSED, said, f"the answer cannot be read: {error}")
     except TooLarge as error:
         return Verdict(0, Outcome.LIMIT, said, f"the answer is beyond the bounds: {error}")
+    if equal and not any(_has_form(tree, comparison.options.form) for tree in answers):
+        return Verdict(0, Outcome.INCORRECT, said, f"the value is right, its form is not: {comparison.options.form}")
     if equal:
         return Verdict(1, Outcome.CORRECT, said, "equivalent")
     return Verdict(0, Outcome.INCORRECT, said, f"expected {gold!r:.60}, got {said!r:.60}")
@@ -189,6 +209,22 @@ def _solved(node: Node) -> Node:
             brackets = ("(" if operators[0] == "<" else "[", ")" if operators[1] == "<" else "]")
             return Node("group", (*brackets, sides[0], sides[2]))
     return node
+
+
+def _has_form(node: Node, form: str | None) -> bool:
+    """Whether an answer looks as `MathOptions.form` wants it."""
+    _, values = _named(node)
+    value = values[-1].args[0] if values[-1].op == "negative" else values[-1]
+    if form is None:
+        return True
+    if form == "fraction":
+        if value.op != "*" or len(value.args) != 2 or value.args[1].op != "inverse":
+            return False
+        parts = (value.args[0].args[0] if value.args[0].op == "negative" else value.args[0], value.args[1].args[0])
+        if any(part.op != "number" or part.args[0].denominator != 1 for part in parts):
+            return False
+        return gcd(*(part.args[0].numerator for part in parts)) == 1 and parts[1].args[0] != 1
+    return value.op == "number" and (value.args[1] > 0) == (form == "decimal")
 
 
 def _is_constant(node: Node) -> bool:
@@ -349,7 +385,12 @@ class _Comparison:
         """5 cm: a mark on one side only is accepted; two must agree. 50 % may be meant as 50 or as 0.5."""
         if gold.op == answer.op:
             (gold_value, gold_mark), (value, mark) = gold.args, answer.args
-            return gold_mark.rstrip("s.") == mark.rstrip("s.") and self.same(gold_value, value)
+            if gold_mark.rstrip("s.") == mark.rstrip("s."):
+                return self.same(gold_value, value)
+            units = parse_unit(gold_mark), parse_unit(mark)
+            if units[0] is None or units[1] is None or units[0].dimension != units[1].dimension:
+                return False
+            return self.same_value(_in_base(gold_value, units[0]), _in_base(value, units[1]))
         bare_gold = gold.args[0] if gold.op == "mark" else gold
         bare = answer.args[0] if answer.op == "mark" else answer
         label = gold.args[1] if gold.op == "mark" else answer.args[1]
@@ -368,9 +409,27 @@ class _Comparison:
             except (Undefined, ValueError, OverflowError, ZeroDivisionError):
                 return False
             if isinstance(fields[0], Numeric):
-                return all(fields[0].close(g, a) for g, a in values) or self.rounded(gold, answer)
-            return all(g == a for g, a in values) or (fields[0] is Rational and self.rounded(gold, answer))
+                equal = all(fields[0].close(g, a) for g, a in values) or self.rounded(gold, answer)
+            else:
+                equal = all(g == a for g, a in values) or (fields[0] is Rational and self.rounded(gold, answer))
+            return equal or self.near(gold, answer)
         return False
+
+    def near(self, gold: Node, answer: Node) -> bool:
+        """Whether two constants differ by no more than the tolerance that was asked for."""
+        if not self.options.tolerance or not (_is_constant(gold) and _is_constant(answer)):
+            return False
+        field = self.paid(Numeric(0), gold, answer)
+        try:
+            expected, found = evaluate(gold, field), evaluate(answer, field)
+        except (Inexact, Undefined, ValueError, OverflowError, ZeroDivisionError):
+            return False
+        zero, negative = field.lib.fzero, field.number(Fraction(-1))
+        if expected[1] != zero or found[1] != zero:
+            return False
+        off = field.lib.mpf_abs(field.add(found, field.multiply(negative, expected))[0])
+        allowed = field.multiply(field.number(Fraction(self.options.tolerance)), expected)[0]
+        return field.lib.mpf_le(off, field.lib.mpf_abs(allowed))
 
     def rounded(self, gold: Node, answer: Node) -> bool:
         """Whether one is a decimal that correctly rounds the other, which is no integer."""
@@ -399,6 +458,12 @@ class _Comparison:
         self.work -= amount
         if self.work < 0:
             raise TooLarge(f"more than {self.options.work} steps of work")
+
+
+def _in_base(value: Node, unit: Unit) -> Node:
+    """A quantity in the base units of its dimension, as an expression."""
+    factor, offset = (Node("number", (number, 0, 0)) for number in (unit.factor, unit.offset))
+    return Node("+", (Node("*", (value, factor)), offset))
 
 
 def _size(node: Node) -> int:

@@ -83,6 +83,7 @@ _TOKEN = re.compile(
     r"""\s+
     |(?P<repeating>[0-9]*\.[0-9]*\\overline\{[0-9]+\})
     |(?P<thousands>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?)
+    |(?P<scientific>(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)[eE][-+]?[0-9]+)
     |(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)
     |\\text\{(?P<text>[^{}]*)\}
     |\\begin\s*\{(?P<begin>[a-z]*matrix)\} |\\end\s*\{(?P<end>[a-z]*matrix)\}
@@ -97,6 +98,7 @@ _SHORT_WORDS = frozenset(  # Words of two or three letters that are not products
         "Hz", "dm", "is", "it", "of", "to", "as", "by", "if", "no", "we", "so", "at", "be", "an", "do",
     }
 )  # fmt: skip
+_UNIT_LETTERS = frozenset("msghLNJWVK")  # Units, where they stand in \\text behind a number.
 _WORDS = {"pi": "symbol", "infinity": "∞", "inf": "∞", "and": "and", "or": "or", "percent": "%", "pct": "%",
           "percentage": "%", "degrees": "°", "degree": "°"}  # fmt: skip
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
@@ -130,10 +132,16 @@ def tokenize(text: str, *, thousands: bool = True) -> list[Token]:
             tokens += [Token("," if part == "," else "number", part) for part in parts]
         elif kind == "repeating":
             tokens.append(Token("repeating", value))
+        elif kind == "scientific":
+            mantissa, exponent = value.lower().split("e")
+            sign = [Token("-", "-")] if exponent.startswith("-") else []
+            power = [Token("^", "^"), Token("{", "{"), *sign, Token("number", exponent.lstrip("+-")), Token("}", "}")]
+            tokens += [Token("number", mantissa), Token("*", "*"), Token("number", "10"), *power]
         elif kind == "number":
             tokens.append(Token("number", value))
         elif kind == "text":
-            tokens += _words(value, inside_text=True)
+            unit = value in _UNIT_LETTERS and tokens and tokens[-1].kind == "number"
+            tokens += [Token("text", value)] if unit else _words(value, inside_text=True)
         elif kind in ("begin", "end"):
             tokens.append(Token(kind, value))
         elif kind == "command":

@@ -91,6 +91,7 @@ def _carried_out(node: Node) -> Any:
         values = [_expression(_replaced(a)) for a in args[1:]]
         return functions[args[0]](values) if args[0] in ("gcd", "lcm") else functions[args[0]](*values)
     variable = sympy.Symbol(args[0])
+    value: Any
     parts = [_expression(_replaced(a)) for a in args[1:] if isinstance(a, Node)]
     *bounds, body = parts
     if op == "sum":
@@ -109,6 +110,8 @@ def _carried_out(node: Node) -> Any:
         value = sympy.integrate(body, (variable, *bounds) if bounds else variable)
         if not bounds:
             value += sympy.Symbol("C")
+    if isinstance(value, sympy.Piecewise):
+        value = value.args[0][0]  # The case without conditions on other unknowns, or the first.
     if value.has(sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit, sympy.Derivative, sympy.nan, sympy.zoo):
         raise _Unsaid(op)
     return sympy.simplify(value)

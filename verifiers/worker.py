@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import marshal
 import os
@@ -25,6 +24,8 @@ PLAIN = b"plain:"  # Before the marshalled fields of a problem; a pickle begins 
 
 def main(descriptor: int, parent: int, memory_mb: int) -> None:
     """Serves the process at the other end of the socket `descriptor` until it hangs up or dies."""
+    import ctypes  # Here: this module is imported for `judge`, too.
+
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # It died before.
         return

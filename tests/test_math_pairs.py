@@ -1,0 +1,163 @@
+"""Labelled pairs of answers, form by form: what a verifier of mathematics has to know."""
+# ruff: noqa: E501
+
+import pytest
+
+from verifiers import equivalent
+
+# form: pairs (gold, answer) that are equal, and pairs that are not.
+PAIRS = {
+    "integers": (
+        [("7", "7"), ("7", "+7"), ("-7", "- 7"), ("007", "7"), ("1000000", "1,000,000"), ("1000000", "1 000 000"),
+         ("1000000", "10^6"), ("1000000", "1\\times10^{6}"), ("1000000", "1e6"), ("1000", "1{,}000"), ("7", "７"),
+         ("7", "$7$"), ("7", "\\(7\\)"), ("7", "7."), ("7", "\\mathbf{7}"), ("7", "{7}"), ("7", "\\boxed{7}"),
+         ("12", "3\\cdot 4"), ("12", "3*4"), ("12", "24/2"), ("-4", "−4"), ("7", "7\\,"), ("1234567", "1\\,234\\,567")],
+        [("7", "8"), ("7", "-7"), ("7", "77"), ("7", "7.1"), ("7", "7,8"), ("10", "1"), ("12345678901", "12345678902"),
+         ("1000000", "1,000,001"), ("7", "\\text{seven or eight}"), ("7", "7 \\text{ and } 8"), ("7", ""), ("0", "-1"),
+         ("1234", "1.234")],
+    ),
+    "fractions and decimals": (
+        [("1/2", ".5"), ("1/2", "\\tfrac{1}{2}"), ("1/2", "\\frac 1 2"), ("1/2", "0.50"), ("-1/2", "-\\frac{1}{2}"),
+         ("-1/2", "\\frac{1}{-2}"), ("7/3", "2\\frac13"), ("7/3", "2 1/3"), ("2/3", "0.\\overline{6}"),
+         ("2/3", "0.666667"), ("2/3", "0.6666666667"), ("1/7", "0.142857"), ("0.125", "1/8"), ("3.0", "3"),
+         ("\\frac{3}{4}", "3/4"), ("\\frac{3}{4}", "\\frac{6}{8}"), ("\\frac{3}{4}", "75\\%"), ("1.5", "150\\%"),
+         ("\\frac{x}{2}", "0.5x"), ("22/7", "\\frac{22}{7}")],
+        [("1/2", "0.4"), ("1/2", "2"), ("2/3", "0.67"), ("2/3", "0.666666"), ("1/7", "0.14"), ("7/3", "2.3"),
+         ("1/3", "3"), ("0.1", "0.01"), ("\\frac{3}{4}", "\\frac{4}{3}"), ("22/7", "\\pi"), ("7/3", "\\frac{13}{2}"),
+         ("0.5", "0.05\\%")],
+    ),
+    "percent and currency": (
+        [("50\\%", "0.5"), ("50\\%", "50"), ("50%", "50 percent"), ("12.5\\%", "\\frac{1}{8}"), ("$5", "5"),
+         ("\\$5.00", "5"), ("5", "\\$5"), ("5 dollars", "5"), ("€7", "7"), ("\\$1,000", "1000"), ("100\\%", "1")],
+        [("50\\%", "5"), ("50\\%", "0.05"), ("\\$5", "\\$6"), ("12.5\\%", "12"), ("5 dollars", "6 dollars")],
+    ),
+    "powers, roots, factorials": (
+        [("\\sqrt{12}", "2\\sqrt{3}"), ("\\sqrt{12}", "\\sqrt{4}\\sqrt{3}"), ("\\frac{\\sqrt{3}}{3}", "\\frac{1}{\\sqrt{3}}"),
+         ("2^{10}", "1024"), ("\\sqrt[3]{27}", "3"), ("8^{1/3}", "2"), ("8^{2/3}", "4"), ("6!", "720"),
+         ("\\binom{10}{3}", "120"), ("2^{-3}", "1/8"), ("\\sqrt{2}+\\sqrt{3}", "\\sqrt{5+2\\sqrt{6}}"),
+         ("3\\sqrt{2}", "\\sqrt{18}"), ("\\sqrt{50}", "5*sqrt(2)"), ("x^{\\frac12}", "\\sqrt{x}"), ("4^{50}", "2^{100}"),
+         ("\\frac{1}{1+\\sqrt{2}}", "\\sqrt{2}-1"), ("100!/98!", "9900"), ("2^{3^2}", "512"), ("e^{\\ln 5}", "5")],
+        [("\\sqrt{12}", "3\\sqrt{2}"), ("\\sqrt{2}", "1.414"), ("2^{10}", "1023"), ("2^{3^2}", "64"), ("6!", "6"),
+         ("\\sqrt{2}+\\sqrt{3}", "\\sqrt{5}"), ("4^{50}", "2^{99}"), ("\\sqrt[3]{27}", "9"), ("\\binom{10}{3}", "720")],
+    ),
+    "trigonometry, logarithms, complex numbers": (
+        [("\\frac{\\sqrt2}{2}", "\\sin 45^\\circ"), ("\\cos\\frac{\\pi}{3}", "0.5"), ("\\tan\\frac{\\pi}{4}", "1"),
+         ("\\log_{10} 1000", "3"), ("\\ln e^2", "2"), ("\\log 2 + \\log 3", "\\log 6"), ("\\sin^2 x+\\cos^2 x", "1"),
+         ("3+4i", "4i+3"), ("|3+4i|", "5"), ("i^2", "-1"), ("\\frac{1}{i}", "-i"), ("e^{i\\pi/2}", "i"),
+         ("2\\cos^2 x - 1", "\\cos 2x"), ("\\arctan 1", "\\frac{\\pi}{4}"), ("\\ln\\frac{1}{2}", "-\\ln 2"),
+         ("(2+i)(2-i)", "5"), ("180^\\circ", "\\pi"), ("\\frac{\\pi}{6}", "30°")],
+        [("3+4i", "3-4i"), ("\\sin x", "\\sin 2x"), ("\\ln 6", "\\ln 2 \\ln 3"), ("\\sin 1", "\\sin 1^\\circ"),
+         ("e", "2.718"), ("i", "-i"), ("\\log_2 8", "8"), ("\\pi", "\\frac{22}{7}")],
+    ),
+    "polynomials and functions": (
+        [("(x+1)^2", "x^2+2x+1"), ("x(x-1)", "x^2-x"), ("\\frac{x}{x+1}", "1-\\frac{1}{x+1}"), ("2(x+y)", "2x+2y"),
+         ("a^2-b^2", "(a-b)(a+b)"), ("f(x)=2x", "2x"), ("2x", "y=2x"), ("f(x)=x^2", "f(x) = x \\cdot x"),
+         ("x^3-1", "(x-1)(x^2+x+1)"), ("\\frac{n(n+1)}{2}", "\\frac{n^2+n}{2}"), ("3x^2y", "3yx^2"), ("-x+y", "y-x"),
+         ("2^{n+1}", "2\\cdot 2^n"), ("\\frac{1}{x}+\\frac{1}{y}", "\\frac{x+y}{xy}"), ("(-1)^{2n}x", "(-1)^{2n} x")],
+        [("(x+1)^2", "x^2+1"), ("2x", "2y"), ("x^2", "x^3"), ("a-b", "b-a"), ("n(n+1)/2", "n(n+1)"), ("2x+3", "2x"),
+         ("x^2+x", "x^2"), ("f(x)=2x", "g(x)=2x"), ("2^{n+1}", "2^n+1")],
+    ),
+    "sets, tuples, intervals": (
+        [("\\{1,2,3\\}", "\\{3,2,1\\}"), ("1,2,3", "3, 2, 1"), ("(1,2,3)", "(1, 2, 3)"), ("(0,1]", "0<x\\le 1"),
+         ("[0,\\infty)", "x\\ge 0"), ("(-\\infty,\\infty)", "(-\\infty, +\\infty)"), ("\\{0\\}", "0"), ("\\emptyset", "\\{\\}"),
+         ("(-\\infty,0)\\cup(0,\\infty)", "(0,\\infty)\\cup(-\\infty,0)"), ("\\left(\\frac12,3\\right)", "(0.5,3)"),
+         ("[1,2]", "1 \\leq x \\leq 2"), ("x=1,y=2", "y=2, x=1"), ("(1,-1),(2,0)", "(2,0), (1,-1)"),
+         ("\\{-2,2\\}", "\\pm 2"), ("\\pm 2", "-2, 2"), ("2 \\text{ and } 3", "3 \\text{ and } 2"), ("2, 3", "x=2 or x=3")],
+        [("\\{1,2,3\\}", "\\{1,2\\}"), ("(1,2)", "(1,2,3)"), ("(1,2,3)", "(3,2,1)"), ("(0,1]", "(0,1)"), ("(0,1]", "[0,1]"),
+         ("[0,\\infty)", "(-\\infty,0]"), ("x\\ge 0", "x>0"), ("\\{-2,2\\}", "2"), ("\\pm 2", "2"), ("2, 3", "2"),
+         ("2", "2, 3"), ("(1,-1),(2,0)", "(1,0),(2,-1)"), ("x=1,y=2", "x=2,y=1"), ("\\emptyset", "0"), ("1,2,2", "1,1,2,3")],
+    ),
+    "matrices": (
+        [("\\begin{pmatrix}1&0\\\\0&1\\end{pmatrix}", "\\begin{bmatrix}1&0\\\\0&1\\end{bmatrix}"),
+         ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix} 1 \\\\ \\frac{4}{2} \\end{pmatrix}"),
+         ("\\begin{pmatrix}x&1\\\\0&1\\end{pmatrix}", "\\begin{pmatrix}x & 1\\\\ 0 & 1\\end{pmatrix}")],
+        [("\\begin{pmatrix}1&0\\\\0&1\\end{pmatrix}", "\\begin{pmatrix}0&1\\\\1&0\\end{pmatrix}"),
+         ("\\begin{pmatrix}1&2\\end{pmatrix}", "\\begin{pmatrix}1\\\\2\\end{pmatrix}"),
+         ("\\begin{pmatrix}1&0\\\\0&1\\end{pmatrix}", "1")],
+    ),
+    "equations and ratios": (
+        [("y=2x+1", "y = 1 + 2x"), ("y=2x+1", "2x-y+1=0"), ("x^2+y^2=4", "y^2+x^2=4"), ("x^2+y^2=4", "2x^2+2y^2=8"),
+         ("x+y=3", "3=x+y"), ("x=5", "5"), ("2:3", "\\frac{2}{3}"), ("2:3", "4:6"), ("1:2:3", "2:4:6"), ("x<5", "5>x"),
+         ("y=x^2", "x^2=y"), ("x-3y=0", "3y-x=0"), ("3:4", "3 : 4"), ("x\\neq 1", "1 \\ne x")],
+        [("y=2x+1", "y=2x"), ("x^2+y^2=4", "x^2+y^2=2"), ("2:3", "3:2"), ("1:2:3", "1:3:2"), ("x<5", "x>5"), ("x=5", "x=6"),
+         ("x+y=3", "x-y=3"), ("5", "10/2=6"), ("5", "x+y=5"), ("x<5", "x=5")],
+    ),
+    "units, degrees, bases": (
+        [("5 \\text{ m}", "500 \\text{ cm}"), ("5 \\text{ cm}", "5"), ("5", "5 \\text{ cm}"), ("36 \\text{ km/h}", "10 \\text{ m/s}"),
+         ("2 hours", "120 minutes"), ("3 feet", "1 yard"), ("90 minutes", "1.5 hours"), ("1 mile", "5280 feet"),
+         ("10\\text{ cm}^2", "10"), ("60^\\circ", "60"), ("60^\\circ", "60 degrees"), ("1010_2", "1010_{2}"), ("12_{5}", "12_5"),
+         ("12\\text{ inches}", "1\\text{ foot}"), ("5\\text{ units}", "5"), ("24\\pi\\text{ cm}^3", "24\\pi")],
+        [("5 \\text{ m}", "5 \\text{ cm}"), ("5 \\text{ m}", "5 \\text{ s}"), ("2 hours", "2 minutes"), ("60^\\circ", "61^\\circ"),
+         ("1010_2", "1010_3"), ("36 \\text{ km/h}", "36 \\text{ m/s}"), ("100 \\text{ cm}^2", "1 \\text{ m}^2")],
+    ),
+    "several forms at once": (
+        [("\\frac{1+\\sqrt{5}}{2}", "\\frac{\\sqrt5+1}{2}"), ("x=\\frac{-1\\pm\\sqrt{5}}{2}", "\\frac{-1+\\sqrt5}{2}, \\frac{-1-\\sqrt5}{2}"),
+         ("\\left(\\frac{1}{2}, \\frac{\\sqrt{3}}{2}\\right)", "(\\cos 60^\\circ, \\sin 60^\\circ)"), ("\\$1{,}234.50", "1234.5"),
+         ("\\frac{\\pi}{4}", "0.25\\pi"), ("3.2\\times10^{-4}", "0.00032"), ("3.2\\times10^{-4}", "3.2e-4"), ("x\\in(1,2)", "(1,2)"),
+         ("\\dfrac{9}{7}", "1\\frac{2}{7}"), ("-\\infty", "-∞"), ("\\lfloor 3.7 \\rfloor", "3"), ("2+\\sqrt{3}", "\\frac{1}{2-\\sqrt{3}}"),
+         ("\\{x \\mid x>2\\}", "(2,\\infty)"), ("a_n=2n-1", "2n-1"), ("k=-1,\\ b=4", "b=4,\\ k=-1")],
+        [("\\frac{1+\\sqrt{5}}{2}", "\\frac{1-\\sqrt{5}}{2}"), ("3.2\\times10^{-4}", "3.2\\times10^{4}"), ("\\$1{,}234.50", "1,234"),
+         ("x\\in(1,2)", "[1,2]"), ("\\dfrac{9}{7}", "1\\frac{3}{7}"), ("-\\infty", "\\infty"), ("a_n=2n-1", "2n+1"),
+         ("x=\\frac{-1\\pm\\sqrt{5}}{2}", "\\frac{-1+\\sqrt5}{2}"), ("\\lfloor 3.7 \\rfloor", "4"), ("100", "100 \\text{ or so, maybe } 101"),
+         ("2+\\sqrt{3}", "2-\\sqrt{3}"), ("k=-1,\\ b=4", "k=4,\\ b=-1")],
+    ),
+    "text": (
+        [("\\text{yes}", "yes"), ("Yes", "yes"), ("\\text{no solution}", "no solution"), ("A", "\\text{A}"), ("B", "(B)"),
+         ("\\text{Monday}", "Monday"), ("C", "\\textbf{(C)}"), ("even", "\\text{Even}"), ("\\infty", "∞")],
+        [("yes", "no"), ("A", "B"), ("Monday", "Tuesday"), ("\\text{no solution}", "0"), ("C", "C or D"), ("odd", "even")],
+    ),
+    "not a value": (
+        [("\\gcd(84,126)", "\\gcd(84,126)")],
+        [("42", "\\gcd(84,126)"), ("7", "\\max(3,7)"), ("5050", "\\sum_{k=1}^{100} k"), ("1/3", "\\int_0^1 x^2 dx"), ("6", "x=2,x=3"),
+         ("1", "\\lim_{x\\to 0}\\frac{\\sin x}{x}"), ("3", "x^2=9"), ("(-2,2)", "x^2<4"), ("2x", "\\frac{d}{dx}x^2"),
+         ("42", "41=42"), ("12", "3+4=12"), ("42", "41+1=43"), ("1,2,\\ldots,10", "1,2,10")],
+    ),
+}  # fmt: skip
+
+# What only sympy decides: (gold, answer, equal).
+SYMBOLIC = [
+    ("\\sum_{k=1}^{100} k", "5050", True), ("\\sum_{k=1}^{n} k", "\\frac{n(n+1)}{2}", True), ("\\sum_{k=1}^{n} k", "n^2", False),
+    ("\\sum_{k=1}^{n} k^2", "\\frac{n(n+1)(2n+1)}{6}", True), ("\\sum_{k=0}^{\\infty} \\frac{1}{2^k}", "2", True),
+    ("\\sum_{k=1}^{\\infty} \\frac{1}{k^2}", "\\frac{\\pi^2}{6}", True), ("\\sum_{k=1}^{\\infty} \\frac{1}{k^2}", "1.64", False),
+    ("\\prod_{k=1}^{5} k", "120", True), ("\\sum_{i=1}^{3} i^2", "14", True), ("\\int_0^1 x^2 dx", "1/3", True),
+    ("\\int_0^1 x^2 \\, dx", "1/2", False), ("\\int_0^{\\pi} \\sin x \\, dx", "2", True), ("\\int x^2 dx", "\\frac{x^3}{3}+C", True),
+    ("\\int_0^\\infty e^{-x^2} dx", "\\frac{\\sqrt{\\pi}}{2}", True), ("\\int_1^e \\frac{dx}{x}", "1", True),
+    ("\\int_0^1 \\frac{1}{1+x^2} dx", "\\frac{\\pi}{4}", True), ("\\lim_{x \\to 0} \\frac{\\sin x}{x}", "1", True),
+    ("\\lim_{n\\to\\infty} (1+\\frac{1}{n})^n", "e", True), ("\\lim_{x\\to 0^+} \\frac{1}{x}", "\\infty", True),
+    ("\\frac{d}{dx} x^3", "3x^2", True), ("\\frac{d}{dx} x^3", "x^2", False), ("\\gcd(84,126)", "42", True),
+    ("\\operatorname{lcm}(4,6)", "12", True), ("\\max(3,7)", "7", True), ("\\min\\{3,7\\}", "3", True), ("\\max(3,7)", "3", False),
+    ("x^2-5x+6=0", "2, 3", True), ("x^2-5x+6=0", "\\{3,2\\}", True), ("x^2-5x+6=0", "2", False), ("x^2=-1", "\\pm i", True),
+    ("x^2<4", "(-2,2)", True), ("x^2<4", "-2<x<2", True), ("x^2<4", "[-2,2]", False), ("|x-1|<2", "(-1,3)", True),
+    ("x^2 \\ge 9", "(-\\infty,-3]\\cup[3,\\infty)", True), ("2x+4=10", "3", True), ("2x+4=10", "4", False), ("e^x=5", "\\ln 5", True),
+    ("\\sum_{k=0}^{n} \\binom{n}{k}", "2^n", True), ("x^3=8", "2", False),
+]  # fmt: skip
+
+
+def cases(side):
+    return [
+        pytest.param(*pair, id=f"{form}: {pair[0]} | {pair[1]}") for form, both in PAIRS.items() for pair in both[side]
+    ]
+
+
+def test_there_are_many():
+    pairs = [pair for both in PAIRS.values() for pair in (*both[0], *both[1])]
+    assert len(set(pairs)) == len(pairs) >= 300
+    assert len(SYMBOLIC) >= 20
+
+
+@pytest.mark.parametrize(("gold", "answer"), cases(0))
+def test_equal(gold, answer):
+    verdict = equivalent(gold, answer)
+    assert verdict.outcome == "correct", verdict
+
+
+@pytest.mark.parametrize(("gold", "answer"), cases(1))
+def test_not_equal(gold, answer):
+    verdict = equivalent(gold, answer)
+    assert verdict.outcome in ("incorrect", "unparsed", "limit"), verdict
+
+
+@pytest.mark.parametrize(("gold", "answer", "equal"), SYMBOLIC)
+def test_what_only_sympy_decides(gold, answer, equal):
+    verdict = equivalent(gold, answer)
+    assert verdict.outcome == ("correct" if equal else "incorrect"), verdict
