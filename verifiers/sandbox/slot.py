@@ -207,7 +207,7 @@ class Slot:
             self.control.shutdown(socket.SHUT_RDWR)  # Wakes whoever waits for an answer.
         self.control.close()
         try:
-            self._process.wait(2)
+            self._process.wait(10)  # The guard removes the cgroup first.
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
