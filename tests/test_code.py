@@ -1,13 +1,16 @@
 """The code verifier on real jails: modes, outcomes, limits, languages, and attacks on what it talks with."""
 
 import concurrent.futures
+import contextlib
 import functools
+import itertools
 import json
 import multiprocessing
 import os
 import pickle
+import random
 import shutil
-import threading
+import signal
 import time
 
 import pytest
@@ -134,8 +137,8 @@ def test_the_candidate_does_not_foresee_what_tests_choose_at_random():
     """Both jails are forked from a Python with the same random numbers."""
     problem = asked("import random\nn = random.randint(0, 10**9)\nassert f(0) == n", mode="check")
     assert outcome(problem, "import random\ndef f(x): return random.randint(0, 10**9)") is Outcome.INCORRECT
-    random = asked("import random\nn = random.randint(0, 10**9)\nassert f(n) == n", mode="check")
-    assert outcome(random, "def f(x): return x") is Outcome.CORRECT
+    honest = asked("import random\nn = random.randint(0, 10**9)\nassert f(n) == n", mode="check")
+    assert outcome(honest, "def f(x): return x") is Outcome.CORRECT
 
 
 def test_text_in_and_out():
@@ -377,27 +380,25 @@ def test_worker_processes(method):
 
 @pytest.mark.parametrize("mode", ["calls", "check"])
 def test_a_slot_that_dies_in_flight_costs_a_retry_and_no_verdict(mode):
-    """Every fork-server is killed while programs run in it; each program gets one verdict, and the right one."""
-    done, verdicts = threading.Event(), []
-
-    def kill_now_and_then():
-        while not done.wait(0.3):
-            for slot in list(sandbox.shared_pool()._all):
-                slot._process.kill()
-                break
-
+    """Fork-servers are killed while programs run in them; each program gets one verdict, and the right one."""
     problem = asked("assert f(2) == 4", "assert f(3) == 9", mode=mode)
-    slow = "import time\ntime.sleep(0.05)\n"
-    killer = threading.Thread(target=kill_now_and_then)
-    killer.start()
+    slow = "import time\ntime.sleep(0.1)\n"
+    counted = itertools.count(1)
+
+    def judge_and_kill(program):
+        verdict = verifiers.code(problem, slow + program)
+        if next(counted) % 6 == 0:  # The other two threads are in the midst of theirs.
+            slots = list(sandbox.shared_pool()._all)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(random.choice(slots)._process.pid, signal.SIGKILL)
+        return verdict
+
     with concurrent.futures.ThreadPoolExecutor(3) as threads:
-        verdicts = list(threads.map(lambda program: verifiers.code(problem, slow + program), PROGRAMS * 2))
-    done.set()
-    killer.join()
+        verdicts = list(threads.map(judge_and_kill, PROGRAMS * 2))
     assert len(verdicts) == 48
     wrong = [v for v, o in zip(verdicts, EXPECTED * 2, strict=True) if v.outcome not in (o, Outcome.ERROR)]
     assert not wrong
-    assert sum(v.outcome is Outcome.ERROR for v in verdicts) <= 6  # Killed twice: ours, and said.
+    assert sum(v.outcome is Outcome.ERROR for v in verdicts) <= 4  # Killed twice: ours, and said.
     assert [v.outcome for v in map(_verdict, PROGRAMS[:3])] == EXPECTED[:3]
 
 
