@@ -197,7 +197,7 @@ def _solved(node: Node) -> Node:
     if len(operators) == 1 and operators[0] in "<>≤≥" and _is_constant(sides[0]) and sides[1].op == "symbol":
         operators, sides = (_FLIPPED[operators[0]],), sides[::-1]
     if len(operators) == 1 and operators[0] in "<>≤≥" and sides[0].op == "negative" and _is_constant(sides[1]):
-        operators, sides = (_FLIPPED[operators[0]],), (sides[0].args[0], Node("negative", (sides[1],)))  # -x > -1
+        operators, sides = (_FLIPPED[operators[0]],), [sides[0].args[0], Node("negative", (sides[1],))]  # -x > -1
     if len(operators) == 1 and operators[0] in "<>≤≥" and sides[0].op == "symbol" and _is_constant(sides[1]):
         if operators[0] in "<≤":
             return Node("group", ("(", ")" if operators[0] == "<" else "]", Node("negative", (_INFINITY,)), sides[1]))

@@ -111,7 +111,7 @@ def _carried_out(node: Node) -> Any:
         if not bounds:
             value += sympy.Symbol("C")
     if isinstance(value, sympy.Piecewise):
-        value = value.args[0][0]  # The case without conditions on other unknowns, or the first.
+        value = value.args[0].args[0]  # The case without conditions on other unknowns, or the first.
     if value.has(sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit, sympy.Derivative, sympy.nan, sympy.zoo):
         raise _Unsaid(op)
     return sympy.simplify(value)
