@@ -280,8 +280,7 @@ def test_languages_are_the_same_every_time_and_in_every_thread():
 
 @pytest.mark.parametrize(
     "piece",
-    ["[", "*", "**a", "<<", " ", "\n", "a", "A", "a. ", ". . ", "'", '"', "```json", "{", '"\\', "1",
-     "SECTION ", "SECTION 1", "-\n", "* \n", "***", "******", "p. p. ", "]", "a@", "字", "é"],
+    ["[", "*", "**a", "<<", " ", "\n", "a", "a. ", ". . ", '"', "{", '"\\', "-\n", "***", "p. p. ", "a@", "字"],
 )  # fmt: skip
 def test_hostile_texts_are_quick(piece):
     verifiers.ifeval(problem(("language:response_language", {"language": "de"})), "Guten Tag.")  # Loads the profiles.

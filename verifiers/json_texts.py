@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any
 
 MAX_LENGTH = 100_000  # Characters.
@@ -72,6 +73,6 @@ def _float(digits: str) -> float:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        twice = next(key for at, (key, _) in enumerate(pairs) if any(key == other for other, _ in pairs[:at]))
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise NotJsonError(f"the key {twice!r:.60} stands twice in one object")
     return value

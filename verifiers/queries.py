@@ -114,7 +114,7 @@ def _answer(answer: Any) -> _Answer | str:
     return _Answer(query, tuple(databases))
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def _expected(answer: _Answer) -> list[list[tuple[Any, ...]]]:
     return [_run(script, answer.query) for script in answer.databases]
 
