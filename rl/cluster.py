@@ -35,6 +35,7 @@ _PACKAGES = ("rl", "verifiers", "graders", "policy")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent  # Where the packages lie.
 _MAX_DEATHS = 3  # Of the actors that worked on one call.
 _GATHER_SECONDS = 0.02  # Sibling calls arrive one after the other; begun work waits so long for them.
+_REASON_CHARACTERS = 600
 _POLL_SECONDS = 0.2  # Between looks at the actors that nobody waits for.
 # Memory given back to the system is dear to get again: a learner takes and frees gigabytes every update.
 _MALLOC = (
@@ -467,10 +468,10 @@ class _Host:
 
 
 def _reason(error: Any) -> str:
-    """Why an actor died, in a line."""
+    """Why an actor died, in a line. Of memory Ray tells pages."""
     cause = error.args[0] if error.args else None
-    text = str(cause.cause if error.actor_init_failed and cause is not None else error)
-    return " ".join(text.split())
+    text = " ".join(str(cause.cause if error.actor_init_failed and cause is not None else error).split())
+    return text if len(text) <= _REASON_CHARACTERS else f"{text[:_REASON_CHARACTERS]} …"
 
 
 def _plain(error: Exception) -> str:
