@@ -13,7 +13,7 @@ import small
 
 from policy import Engine, Versioned
 from policy.experts import RouterSums, Routing, make_plan, mixture, route, router_metrics, router_sums, tile_columns
-from policy.products import compute_copies, masters, with_copies
+from policy.products import Matrix, compute_copies, masters, with_copies
 from policy.transformer import engine_params, to_host
 from rl.batch import make_batch
 from rl.learner import Learner
@@ -188,7 +188,7 @@ def test_bfloat16_rows_depend_on_nothing_but_themselves():
 
     def generate(prompts):
         for i in prompts:
-            made.submit(i, list(range(50 + i, 60 + 3 * i)), samples=3, temperature=1.0, stream=0, index=i)
+            made.submit(i, list(range(50 + i, 60 + 3 * i)), samples=3, index=i)
         done = {}
         while not made.idle:
             done |= dict(made.step())
@@ -211,3 +211,23 @@ def test_an_update_of_a_mixture_reports_its_routers():
     assert 0.5 < metrics["router/balance_loss"] < 4
     assert metrics["router/unused"] == 0
     assert {"loss", "entropy", "gradient/norm"} <= metrics.keys()
+
+
+def test_products_of_experts_stay_in_bfloat16():
+    """XLA:CPU turns some silently into float32 (policy.products); in the compiled program."""
+    e, n = 4, 256
+
+    def narrow(*shape):
+        return jnp.zeros(shape, jnp.bfloat16)
+
+    w = tuple(Matrix(jnp.zeros((e, a, b)), narrow(e, a, b), narrow(e, b, a)) for a, b in ((F, D), (F, D), (D, F)))
+    routing = Routing(jnp.zeros((2, n), jnp.int32), jnp.ones((2, n)), jnp.zeros((e, n)))
+
+    def loss(w, x):
+        return jnp.square(mixture(SILU, w, x, routing.gates, make_plan(routing, e, 64))).sum()
+
+    text = jax.jit(jax.grad(loss, (0, 1))).lower(w, narrow(D, n)).compile().as_text()
+    dtypes = dict(re.findall(r"(%[\w.-]+) = (\w+)\[", text))
+    operands = re.findall(r" dot\((%[\w.-]+), (%[\w.-]+)\)", text)
+    assert len(operands) == 9
+    assert {dtypes[name] for pair in operands for name in pair} == {"bf16"}

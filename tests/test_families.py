@@ -14,7 +14,7 @@ import small
 from safetensors.numpy import load_file
 
 import policy
-from policy import Engine, Versioned, make_policy
+from policy import Engine, SamplingOptions, Versioned, make_policy
 from policy.attention import key_tiles
 from policy.transformer import engine_params, to_host
 from rl.batch import make_batch
@@ -40,10 +40,10 @@ def engine(name):
     return made
 
 
-def generate(name, prompts, samples=3, temperature=1.0):
+def generate(name, prompts):
     made = engine(name)
     for i in prompts:
-        made.submit(i, PROMPTS[i], samples=samples, temperature=temperature, stream=0, index=i)
+        made.submit(i, PROMPTS[i], samples=3, index=i)
     done = {}
     while not made.idle:
         done |= dict(made.step())
@@ -140,10 +140,11 @@ def test_tree_rows_equal_one_completion_per_row(name):
 @every_family
 def test_the_gradient_agrees_with_finite_differences(name):
     """For each parameter along a random direction that is not far from its gradient, so that the loss moves."""
-    f, params, row = learner_function(name), families.params(name), tree_row(name)
+    # Weights with which no expert is chosen narrowly: where another one takes its place, the loss jumps.
+    f, params, row = learner_function(name), families.params(name, seed=1), tree_row(name)
     row = row._replace(logprobs=row.logprobs + 0.01 * row.mask)  # Away from the kink of the clipped ratio.
     _, gradient = f(params, row)
-    rng, step = np.random.default_rng(3), 1e-2
+    rng, step = np.random.default_rng(3), 2e-3
     for module, leaves in gradient.items():
         for leaf, g in leaves.items():
             g = np.asarray(g)
@@ -154,7 +155,7 @@ def test_the_gradient_agrees_with_finite_differences(name):
                 moved = params | {module: params[module] | {leaf: params[module][leaf] + sign * step * v}}
                 ends.append(float(f(moved, row)[0][0]))
             slope = (ends[0] - ends[1]) / (2 * step)
-            assert slope == pytest.approx(float((g * v).sum()), rel=0.02, abs=1e-4), (module, leaf)
+            assert slope == pytest.approx(float((g * v).sum()), rel=0.02, abs=2e-4), (module, leaf)
 
 
 # Parity.
@@ -224,7 +225,7 @@ def test_transformers_agrees(name, tmp_path):
 
     made = engine(name)
     made.load(Versioned(1, to_host(engine_params(jax.tree.map(jax.numpy.asarray, params), np.dtype("float32")))))
-    made.submit("greedy", PROMPTS[1], samples=1, temperature=0, stream=0, index=0)
+    made.submit("greedy", PROMPTS[1], options=SamplingOptions(temperature=0.0))
     done = {}
     while not made.idle:
         done |= dict(made.step())
