@@ -44,6 +44,8 @@ class Scorer:
         return Group(index, problem, tuple(rollouts))
 
     def _verify(self, problem: Problem, texts: Sequence[str]) -> list[Verdict]:
+        if not texts:
+            return []
         verifier = self._verifiers[problem.verifier]
         verdicts = [_error("It was not tried.")] * len(texts)
         for _ in range(self._attempts):
