@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from verifiers.sandbox import languages, levels
 from verifiers.sandbox.monitor import Usage
 from verifiers.sandbox.slot import Job, Running, Slot, SlotFailed
 from verifiers.sandbox.types import DEFAULT, Execution, Limits
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 RUNS_PER_SLOT = 1000  # Then a fresh one takes its place.
 
@@ -115,7 +116,7 @@ class Pool:
         self._closed = False
         self._owner = os.getpid()
         self.compiled = languages.Cache()
-        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
+        self._threads: ThreadPoolExecutor | None = None
 
     # Slots.
 
@@ -242,13 +243,17 @@ class Pool:
 
     async def arun(self, program: str | bytes, **options: Any) -> Execution:
         """`run`, without blocking the event loop."""
+        import asyncio  # Here: `import verifiers` does not wait for it.
+
         return await asyncio.get_running_loop().run_in_executor(self._executor(), lambda: self.run(program, **options))
 
     def map(self, programs: Iterable[str | bytes], **options: Any) -> list[Execution]:
         """`run` on each, `workers` at once; the results in the order of the programs."""
         return list(self._executor().map(lambda program: self.run(program, **options), programs))
 
-    def _executor(self) -> concurrent.futures.ThreadPoolExecutor:
+    def _executor(self) -> ThreadPoolExecutor:
+        import concurrent.futures
+
         with self._changed:
             self._must_be_open()
             if self._threads is None:
