@@ -52,7 +52,7 @@ class ByteTokenizer:
         return [byte + 2 for byte in text.encode()]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        return bytes(t - 2 for t in tokens if t >= 2).decode(errors="replace")
+        return bytes(t - 2 for t in tokens if 2 <= t < self.vocab_size).decode(errors="replace")
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         return self.encode("".join(f"{m['role']}: {m['content']}\n" for m in messages) + "assistant: ")
