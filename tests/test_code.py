@@ -7,10 +7,13 @@ import itertools
 import json
 import multiprocessing
 import os
+import pathlib
 import pickle
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -371,6 +374,13 @@ def test_two_jails_a_judgment_do_not_wait_for_each_other():
 
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_worker_processes(method):
+    """In a process without JAX: one with its threads must not be forked."""
+    script = f"import test_code\nif __name__ == '__main__':\n    test_code.in_worker_processes({method!r})"
+    here = pathlib.Path(__file__).parent
+    subprocess.run([sys.executable, "-c", script], cwd=here, check=True, timeout=120)
+
+
+def in_worker_processes(method):
     assert pickle.loads(pickle.dumps(functools.partial(verifiers.code, score="share"))).func is verifiers.code
     _verdict(PROGRAMS[0])  # The parent has a pool of its own, which a fork must not use.
     context = multiprocessing.get_context(method)
