@@ -1,14 +1,14 @@
 """The examples' verifiers and problems: what counts as following an instruction, and what only looks like it."""
 
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
 import verifiers
 from verifiers import Problem
+from verifiers.contract import check_golds
 from verifiers.plugins import load_file
+from verifiers.pool import shared as shared_pool
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 instructions = load_file(EXAMPLES / "instructions.py")
@@ -113,7 +113,7 @@ def test_golds_are_accepted_and_problems_are_well_formed():
     assert len(test) == 120
     assert len({p.id for p in (*train, *test)}) == len(train) + len(test)
     for kind, (verifier, *_) in instructions.KINDS.items():
-        assert verifiers.check(verifier, [p for p in (*train, *test) if p.verifier == kind]) == []
+        assert check_golds(verifier, [p for p in (*train, *test) if p.verifier == kind], shared_pool()).findings == ()
     for p in (*train, *test):
         [message] = p.prompt
         assert message["role"] == "user"
@@ -135,7 +135,7 @@ def test_arithmetic():
     train, test = arithmetic.problems()
     assert len(train) + len(test) == 90 * 91 // 2 - 1  # All but the one that is shown.
     assert len(test) == 128
-    assert verifiers.check(arithmetic.total, test, others=3) == []
+    assert verifiers.check(arithmetic.total, test, others=3).findings == ()
     asked = [{p.prompt[-1]["content"] for p in problems} for problems in (train, test)]
     assert not asked[0] & asked[1]
     a, b = test[0].id.rpartition("/")[2].split("+")
@@ -162,6 +162,4 @@ def test_custom_verifier():
     "")] == [
         "correct", "incorrect", "incorrect", "incorrect", "unparsed", "unparsed",
     ]  # fmt: skip
-    assert verifiers.check(verifier, custom.PROBLEMS, others=3) == []
-    out = subprocess.run([sys.executable, EXAMPLES / "custom_verifier.py"], capture_output=True, text=True, check=True)
-    assert out.stdout == "No known answer is judged wrongly.\n"
+    assert verifiers.check(verifier, custom.PROBLEMS, others=3).findings == ()

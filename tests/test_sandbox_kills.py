@@ -165,6 +165,7 @@ def test_an_owner_that_ends_leaves_nothing_behind():
     assert not cgroups_of(pids)
 
 
+@pytest.mark.filterwarnings(r"ignore:os\.fork:RuntimeWarning")  # JAX warns, where an earlier test loaded it.
 def test_a_forked_process_has_a_pool_of_its_own():
     mine = sandbox.Pool(workers=1)
     assert sandbox.run("print(1)").stdout == b"1\n"
