@@ -16,6 +16,7 @@ import importlib.util
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +73,7 @@ def peer(config: TransformerConfig, options: argparse.Namespace, prompts: np.nda
         bos_token_id=None, eos_token_id=None, pad_token_id=0,
     )  # fmt: skip
     dtype = torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
-    network = transformers.LlamaForCausalLM(shape).to(dtype).eval()
+    network: Any = transformers.LlamaForCausalLM(shape).to(dtype).eval()
     rows = np.repeat(prompts, options.samples, axis=0)
     longest = np.repeat(lengths, options.samples)
 
