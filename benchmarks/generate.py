@@ -73,7 +73,8 @@ def peer(config: TransformerConfig, options: argparse.Namespace, prompts: np.nda
         bos_token_id=None, eos_token_id=None, pad_token_id=0,
     )  # fmt: skip
     dtype = torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
-    network: Any = transformers.LlamaForCausalLM(shape).to(dtype).eval()
+    network: Any = transformers.LlamaForCausalLM(shape)
+    network = network.to(dtype).eval()
     rows = np.repeat(prompts, options.samples, axis=0)
     longest = np.repeat(lengths, options.samples)
 

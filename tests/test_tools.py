@@ -1,12 +1,16 @@
 """The example with a tool: its environment runs what the policy wrote, and remembers nothing."""
 
+import importlib
+import pathlib
+import sys
+
 import numpy as np
 import pytest
-from test_examples import load
 
 from policy import ByteTokenizer
 from verifiers import Outcome, Problem, sandbox
 
+EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 TOKENIZER = ByteTokenizer()
 PROBLEM = Problem("product/6x7", "What is 6 * 7?", "42", "answers")
 
@@ -17,7 +21,11 @@ def tools():
         sandbox.run("pass")
     except sandbox.SandboxUnavailable as reason:
         pytest.skip(f"needs a sandbox: {reason}")
-    return load("tools")
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        return importlib.import_module("tools")
+    finally:
+        sys.path.remove(str(EXAMPLES))
 
 
 def ask(tools, *turns):
