@@ -27,7 +27,8 @@ class Node(NamedTuple):
     number(value, places, significant) · symbol(name) · text(words) · function(name, *args) · call(symbol, *args) ·
     +(*terms) · *(*factors) · inverse(x) · negative(x) · ^(base, exponent) · ±(x) · ∓(x) ·
     mark(value, label): a unit, "%", "°" or a base ·
-    group(open, close, *items): a tuple or an interval · set(*items) · list(*items) · or(*items) · ∪(*sets) ·
+    group(open, close, *items): a tuple or an interval · set(*items) · list(*items) · or(*items) · ∪(*sets) · ∖(a, b) ·
+    moment(Date | Time) ·
     matrix(*rows) · relation(operators, *sides) ·
     many(name, *args): gcd, lcm, max, min · sum(variable, low, high, body) · prod(the same) ·
     int(variable, body) · int(variable, low, high, body) · lim(variable, to, side, body) · derivative(variable, body)
@@ -155,8 +156,12 @@ class _Reader:
 
     def union(self) -> Node:
         items = [self.ratio()]
-        while self.accept("∪"):
-            items.append(self.ratio())
+        while operator := self.accept("∪", "∖"):
+            item = self.ratio()
+            if operator == "∖":
+                items[-1] = Node("∖", (items[-1], item))
+            else:
+                items.append(item)
         return Node("∪", tuple(items)) if len(items) > 1 else items[0]
 
     def ratio(self) -> Node:
@@ -203,15 +208,33 @@ class _Reader:
                 label = " ".join(words).lower()
                 if not _LABEL.fullmatch(label) or _HEDGE.search(label):
                     raise Unreadable(f"more than a unit behind the value: {label!r:.40}")
-                return Node("mark", (_product(factors), label))
+                quantity = Node("mark", (_product(factors), label))
+                if self.peek() == "number" and self.peek(2) == "text":  # 5 ft 6 in
+                    self.deeper()
+                    rest = self.product()
+                    self.depth -= 1
+                    return Node("list", (quantity, *(rest.args if rest.op == "list" else (rest,))))
+                return quantity
+            elif self.peek(2) == "'" and factors[-1].op == "mark" and factors[-1].args[1] == "°":
+                factors[-1] = self.minutes_of_arc(factors[-1])
             elif self.starts_factor():
                 if self.mixed_number(factors):
                     continue
-                if self.peek() in ("number", "repeating"):
+                if self.peek() in ("number", "repeating") and factors[-1].args[0] != "factorial":  # 3!7!
                     raise Unreadable("two numbers side by side")
                 factors.append(self.power())
             else:
                 return _product(factors)
+
+    def minutes_of_arc(self, degrees: Node) -> Node:
+        """30° 15' 20''"""
+        parts = [degrees.args[0]]
+        for sixtieths, marks in ((60, 1), (3600, 2)):
+            if self.peek() == "number" and all(self.peek(2 + i) == "'" for i in range(marks)):
+                part = number(self.take().value).args[0] / sixtieths
+                self.tokens = self.tokens[:-marks]
+                parts.append(Node("number", (part, 0, 0)))
+        return Node("mark", (Node("+", tuple(parts)), "°"))
 
     def mixed_number(self, factors: list[Node]) -> bool:
         r"""1 1/2 and 1\frac{1}{2} are sums, not products."""
@@ -286,6 +309,8 @@ class _Reader:
             return number(value)
         if kind == "repeating":
             return _repeating(value)
+        if kind == "symbol" and value == "ℝ":
+            return Node("group", ("(", ")", Node("negative", (Node("symbol", ("∞",)),)), Node("symbol", ("∞",))))
         if kind == "symbol":
             return self.symbol(value)
         if kind == "text":
@@ -476,6 +501,11 @@ class _Reader:
             return Node("function", ("arc" + name, inside))
         if name == "sqrt":
             node = Node("function", ("root", inside, base or number("2")))
+        elif name == "cis":  # cos x + i sin x
+            node = Node("^", (Node("symbol", ("e",)), Node("*", (Node("symbol", ("i",)), inside))))
+        elif name == "lg":
+            below = Node("inverse", (Node("function", ("ln", number("10"))),))
+            node = Node("*", (Node("function", ("ln", inside)), below))
         elif base is not None:
             below = Node("inverse", (Node("function", ("ln", base)),))
             node = Node("*", (Node("function", ("ln", inside)), below))

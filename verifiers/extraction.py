@@ -1,8 +1,8 @@
 """Finds the final answer that a completion commits to, and nothing less than that.
 
 A policy trains toward whatever is accepted here, so only an explicit commitment counts: the last closed
-`\\boxed{}`, else the last line `#### x`, else the last explicit phrase ("the final answer is x"). The last
-number of a chain of thought is not an answer.
+`\\boxed{}`, else the last `<answer>x</answer>`, else the last line `#### x`, else the last explicit phrase ("the final
+answer is x"). The last number of a chain of thought is not an answer.
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ import math
 import re
 from typing import NamedTuple
 
+from verifiers import dates
+from verifiers.notation import FUNCTIONS, MANY
+
 WINDOW = 20_000  # Characters at the end of a completion that are read. An answer comes last.
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)  # An escaped brace is no brace.
+_TAGS = re.compile(r"<answer>((?:(?!</?answer>).){0,2000})</answer>", re.DOTALL)
 _HASHES = re.compile(r"####[ \t]*:?[ \t]*([^\n]*)")
 _PHRASE = re.compile(
-    r"(?:\b(?:the|my|our)[ \t]+(?:final[ \t]+)?answer|\bfinal[ \t]+answer|^[ \t>*_]*answer)\b[*_]*"
-    r"[ \t]*(?:(?:is|are)\b[ \t]*:?|:)[*_]*[ \t]*(?P<rest>[^\n]*)",
+    r"(?:\b(?:the|my|our)[ \t]+(?:final[ \t]+|correct[ \t]+)?(?:answer|(?<=correct[ \t])(?:option|choice))"
+    r"|\bfinal[ \t]+answer|^[ \t>*_#]*answer)\b[*_]*"
+    r"[ \t]*(?:(?:is|are)\b[ \t]*:?|:|(?<=\*\*)(?=\n))[*_]*[ \t]*(?:\n\s{0,4}(?=[^\s]))?(?P<rest>[^\n]*)",
     re.IGNORECASE | re.MULTILINE,
 )
-_SENTENCE_END = re.compile(r"\.(?=\s|$)|<\|")  # Not the point of 3.5. A "!" may be a factorial.
+# Not the point of 3.5. A "!" may be a factorial.
+_SENTENCE_END = re.compile(r"\.(?=\s|$)|<\||,?\s+(?:because|since)\b|,\s+(?:as|which)\b")
 # Possessive: what two of the repetitions could share would take quadratic time.
 _GAP = re.compile(  # Between boxes of one list.
     r"(?:[\s$,;]|\\[()\[\]]|\\q?quad(?![a-z])|\\text\s*\{[^{}]{0,60}\}|\b(?:and|or)\b)*+"
@@ -29,14 +35,16 @@ _GAP = re.compile(  # Between boxes of one list.
 _JOINS = re.compile(r"[,;]|quad|\b(?:and|or)\b")
 _SHORT = 200  # Characters of a text that may be one expression.
 _COMMAND = re.compile(r"\\[a-zA-Z]+|\\text\s*\{[^{}]*\}")
-_PROSE = re.compile(r"[a-zA-Z]{3,}")
+_WORD = re.compile(r"[^\W\d_]{2,}|(?<!\S)I(?= [a-z]{2})")
+_NAMES = FUNCTIONS | MANY | {"pi", "and", "or"}  # Of functions, and what joins values.
 _FORMULA = re.compile(
     r"\$\$(?:\\.|[^$\\])++\$\$|\$(?:\\.|[^$\\\n])++\$|\\\((?:(?!\\\)).){1,500}\\\)|\\\[(?:(?!\\\]).){1,2000}\\\]",
     re.DOTALL,
 )
 _NUMBER = re.compile(
-    r"(?<![\w.])-?[$£€]?-?(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?"
-    r"(?:[ ]?/[ ]?[0-9]++|[eE][-+]?[0-9]++|[ ][0-9]++/[0-9]++)?+(?:[ ]?(?:\\?%|percent|°))?"
+    r"[\[(](?:-?[0-9][0-9./]*+,[ ]?)++-?[0-9][0-9./]*+[\])]"
+    r"|(?<![\w.])-?[$£€]?-?(?:[0-9]{1,3}(?:[ ][0-9]{3})++(?![0-9/])|[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)"
+    r"(?:\.[0-9]++)?(?:[ ]?/[ ]?[0-9]++|[eE][-+]?[0-9]++|[ ][0-9]++/[0-9]++)?+(?:[ ]?(?:\\?%|percent|°))?"
 )
 
 
@@ -93,6 +101,8 @@ def final_answer(text: str) -> str | None:
                 break
             listed.insert(0, box)
         return ", ".join(box.content for box in listed) or None
+    if tagged := _TAGS.findall(answer):
+        return tagged[-1].strip() or None
     if hashes := _HASHES.findall(answer):
         return hashes[-1].strip() or None
     return _stated(phrases[-1]["rest"]) or None if phrases else None
@@ -110,16 +120,34 @@ def last_answer(text: str) -> str | None:
     answer = answer.partition("<|")[0] if answer.lstrip().find("<|") != 0 else answer
     if (explicit := final_answer(answer)) is not None:
         return explicit
-    answer = answer.strip()
+    answer = answer.strip().lstrip("=").strip()
+    if len(answer) <= _SHORT and "\n" not in answer and not _is_sentence(answer):
+        return answer or None
     formulas = list(_FORMULA.finditer(answer))
-    if len(answer) <= _SHORT and "\n" not in answer and len(_PROSE.findall(_COMMAND.sub(" ", answer))) <= 2:
-        introduced = formulas and _PROSE.search(answer[: formulas[0].start()]) and len(formulas[-1][0]) > 3
-        if not introduced:  # "odd $n$" is one expression, "it is $n + 1$" is not.
-            return answer or None
     numbers = _NUMBER.findall(answer, formulas[-1].end() if formulas else 0)
     if numbers:
         return numbers[-1].strip()
-    return formulas[-1][0].strip("$") if formulas else None
+    if not formulas:
+        return None
+    listed = [formulas[-1]]
+    for formula in reversed(formulas[:-1]):  # "$x = 1$ and $x = 2$" is one list of answers.
+        gap = answer[formula.end() : listed[0].start()]
+        if not (_GAP.fullmatch(gap) and _JOINS.search(gap)):
+            break
+        listed.insert(0, formula)
+    return ", ".join(formula[0].strip("$") for formula in listed)
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether a short text says a value in words ("it is 42"), rather than being one ("42 apples", "odd $n$")."""
+    value = _FORMULA.search(text) or _NUMBER.search(text)
+    words = _WORD.findall(_COMMAND.sub(" ", _FORMULA.sub(" ", text)))
+    if value is None:
+        return len(words) > 4  # "no real solution"
+    if len(value[0]) <= 3 and value[0].startswith("$") and len(words) < 2:
+        return False
+    before = [word for word in _WORD.findall(_COMMAND.sub(" ", text[: value.start()])) if word.lower() not in _NAMES]
+    return len(words) > 4 or (bool(before) and dates.read(text) is None)
 
 
 def _stated(rest: str) -> str:

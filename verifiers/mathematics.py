@@ -10,22 +10,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from math import gcd
 from typing import Any, Literal
 
-from verifiers import isolated
+from verifiers import dates, isolated
 from verifiers.evaluation import Inexact, Numeric, Rational, Residue, Undefined, evaluate
-from verifiers.expressions import CARRIED_OUT, Node, from_json, parse, to_json
+from verifiers.expressions import CARRIED_OUT, Node, from_json, to_json
 from verifiers.extraction import final_answer, gold_answer, last_answer
 from verifiers.measures import Unit, parse_unit
+from verifiers.multiple_choice import read_option
 from verifiers.notation import TooLarge, Unreadable, normalize
+from verifiers.readings import FLIPPED, is_constant, members, name_and_values, readings, repaired, substituted
 from verifiers.types import Outcome, Problem, Verdict
 
-_FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠"}
 _GOLD_SECONDS = 15.0  # Of wall time for sympy. Once a problem, and only for what the problem says.
-_INFINITY = Node("symbol", ("∞",))
+
+_OPTION = re.compile(r"\(?[A-J]\)?\.?")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +100,17 @@ def _text(problem: Problem) -> str:
 def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) -> Verdict:
     r"""Whether two answers are the same: bare, `$...$`, `\boxed{}`, or a text that ends in `#### n`."""
     try:
-        golds = _readings(gold)
+        golds = readings(repaired(gold))
     except (Unreadable, TooLarge) as error:
         return Verdict(0, Outcome.ERROR, reason=f"the problem's answer {gold!r:.60} cannot be read: {error}")
     said = (gold_answer(answer) or "")[:200]
     comparison = _Comparison(options or MathOptions())
     try:
-        answers = _readings(answer)
+        if _OPTION.fullmatch(normalize(gold)) and (option := read_option(answer)):
+            letter = re.sub("[^A-J]", "", normalize(gold))
+            if option == letter:
+                return Verdict(1, Outcome.CORRECT, said, "the same option")
+        answers = readings(answer)
         golds = [form for tree in golds for form in _carried_out(tree)]
         equal = any(comparison.same(g, a) for g in golds for a in answers) or any(
             comparison.same(solution, a) for g in golds for solution in _solutions(g) for a in answers
@@ -121,29 +128,6 @@ def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) ->
     return Verdict(0, Outcome.INCORRECT, said, f"expected {gold!r:.60}, got {said!r:.60}")
 
 
-def _readings(text: str) -> list[Node]:
-    """The trees that a text may mean: 1,234 is a number, or a list of two."""
-    inner = gold_answer(text)
-    if inner is None:
-        raise Unreadable("it is empty")
-    clean = normalize(inner)
-    if not clean:
-        raise Unreadable("it is empty")
-    if "," not in clean:
-        return [_solved(parse(clean))]
-    trees: list[Node] = []
-    for thousands in (True, False):
-        try:
-            tree = _solved(parse(clean, thousands=thousands))
-        except Unreadable:
-            if not thousands and not trees:
-                raise
-            continue
-        if tree not in trees:
-            trees.append(tree)
-    return trees
-
-
 def _carried_out(gold: Node) -> list[Node]:
     """A gold answer with its sums, integrals and the like evaluated, and as it stands."""
     if not _holds(gold, CARRIED_OUT):
@@ -154,10 +138,10 @@ def _carried_out(gold: Node) -> list[Node]:
 
 def _solutions(gold: Node) -> list[Node]:
     """The set of solutions of a gold answer that is an equation or inequality in one unknown, not solved yet."""
-    if gold.op != "relation" or len(gold.args[0]) != 1 or gold.args[0][0] not in _FLIPPED:
+    if gold.op != "relation" or len(gold.args[0]) != 1 or gold.args[0][0] not in FLIPPED:
         return []
     unknowns = _unknowns(gold)
-    if len(unknowns) != 1 or _named(gold)[0] or _holds(gold, {"text", "call", "list", "set", "group"}):
+    if len(unknowns) != 1 or name_and_values(gold)[0] or _holds(gold, {"text", "call", "list", "set", "group"}):
         return []
     value = _symbolic("solved", gold)
     return [] if value is None else [value]
@@ -180,40 +164,9 @@ def _unknowns(node: Node) -> set[str]:
     return {name for arg in node.args if isinstance(arg, Node) for name in _unknowns(arg)}
 
 
-def _solved(node: Node) -> Node:
-    """x < 3 and x ∈ (-∞, 3) are written as that interval, everywhere in `node`."""
-    if node.op in ("list", "or"):
-        items = tuple(_solved(item) for item in node.args)
-        if node.op == "or" and all(
-            item.op in ("group", "∪") and item != old for item, old in zip(items, node.args, strict=True)
-        ):
-            return Node("∪", items)
-        return Node("list", items)
-    if node.op != "relation":
-        return node
-    operators, *sides = node.args
-    if operators == ("∈",) and _is_name(sides[0]):
-        return sides[1]
-    if len(operators) == 1 and operators[0] in "<>≤≥" and _is_constant(sides[0]) and sides[1].op == "symbol":
-        operators, sides = (_FLIPPED[operators[0]],), sides[::-1]
-    if len(operators) == 1 and operators[0] in "<>≤≥" and sides[0].op == "negative" and _is_constant(sides[1]):
-        operators, sides = (_FLIPPED[operators[0]],), [sides[0].args[0], Node("negative", (sides[1],))]  # -x > -1
-    if len(operators) == 1 and operators[0] in "<>≤≥" and sides[0].op == "symbol" and _is_constant(sides[1]):
-        if operators[0] in "<≤":
-            return Node("group", ("(", ")" if operators[0] == "<" else "]", Node("negative", (_INFINITY,)), sides[1]))
-        return Node("group", ("(" if operators[0] == ">" else "[", ")", sides[1], _INFINITY))
-    if len(operators) == 2 and sides[1].op == "symbol" and _is_constant(sides[0]) and _is_constant(sides[2]):
-        if set(operators) <= {">", "≥"}:
-            operators, sides = tuple(_FLIPPED[operator] for operator in operators[::-1]), sides[::-1]
-        if set(operators) <= {"<", "≤"}:
-            brackets = ("(" if operators[0] == "<" else "[", ")" if operators[1] == "<" else "]")
-            return Node("group", (*brackets, sides[0], sides[2]))
-    return node
-
-
 def _has_form(node: Node, form: str | None) -> bool:
     """Whether an answer looks as `MathOptions.form` wants it."""
-    _, values = _named(node)
+    _, values = name_and_values(node)
     value = values[-1].args[0] if values[-1].op == "negative" else values[-1]
     if form is None:
         return True
@@ -225,34 +178,6 @@ def _has_form(node: Node, form: str | None) -> bool:
             return False
         return gcd(*(part.args[0].numerator for part in parts)) == 1 and parts[1].args[0] != 1
     return value.op == "number" and (value.args[1] > 0) == (form == "decimal")
-
-
-def _is_constant(node: Node) -> bool:
-    constants = ("pi", "e", "∞")
-    return (
-        node.op != "symbol" or node.args[0] in constants
-        if node.op in ("symbol", "call")
-        else all(_is_constant(arg) for arg in node.args if isinstance(arg, Node))
-    )
-
-
-def _is_name(node: Node) -> bool:
-    """Whether `node` can only be a name for a value: x, f(x), (x, y), "the area"."""
-    if node.op == "group":
-        return all(item.op == "symbol" for item in node.args[2:])
-    return node.op in ("symbol", "call", "text") and node != Node("symbol", ("i",)) and node.args[0] not in ("pi", "e")
-
-
-def _named(node: Node) -> tuple[Node | None, tuple[Node, ...]]:
-    """Splits x = 6 * 7 = 42 into its name and its values, which must all be the answer."""
-    if node.op != "relation" or set(node.args[0]) != {"="}:
-        return None, (node,)
-    sides = node.args[1:]
-    if _is_name(sides[0]):
-        return sides[0], sides[1:]
-    if _is_name(sides[-1]):
-        return sides[-1], sides[:-1]
-    return None, (node,)
 
 
 def _alternatives(node: Node) -> list[Node]:
@@ -286,14 +211,20 @@ class _Comparison:
             return True
         if gold.op in ("list", "set") or answer.op in ("list", "set") or _has_sign(gold) or _has_sign(answer):
             return self.same_collection(gold, answer)
-        (gold_name, golds), (name, answers) = _named(gold), _named(answer)
-        curve = gold.op == "relation" and not (gold_name and _is_constant(golds[0]))  # y = 2x + 1, x + y = 3
+        (gold_name, golds), (name, answers) = name_and_values(gold), name_and_values(answer)
+        curve = gold.op == "relation" and not (gold_name and is_constant(golds[0]))  # y = 2x + 1, x + y = 3
         if curve and answer.op == "relation" and self.same_relation(gold, answer):
             return True
         if gold_name or (name and gold.op != "relation"):
             if gold_name and name and not self.same_name(gold_name, name):
                 return False
+            if gold_name and name and gold_name.op == name.op == "call":  # f(x) = 2x is f(t) = 2t.
+                bound = {new.args[0]: Node("symbol", ("another",)) for new in gold_name.args[1:]}
+                bound |= {old.args[0]: new for old, new in zip(name.args[1:], gold_name.args[1:], strict=True)}
+                answers = tuple(substituted(value, bound) for value in answers)
             return all(self.same(golds[0], value) for value in answers)
+        if "moment" in (gold.op, answer.op):
+            return _same_moment(gold, answer)
         if gold.op == "relation" or answer.op == "relation":
             return self.same_relation(gold, answer)
         if gold.op == "mark" or answer.op == "mark":
@@ -310,28 +241,46 @@ class _Comparison:
         return self.same_value(gold, answer)
 
     def same_name(self, gold: Node, name: Node) -> bool:
-        return gold == name or "text" in (gold.op, name.op) or "group" in (gold.op, name.op)
+        if gold.op == name.op == "call":  # f(x) and f(t)
+            arguments = (*gold.args[1:], *name.args[1:])
+            same = gold.args[0] == name.args[0] and len(gold.args) == len(name.args)
+            return gold == name or (same and all(argument.op == "symbol" for argument in arguments))
+        loose = {gold.op, name.op} & {"text", "group"}
+        return gold == name or bool(loose) or (gold.op == "call" and name == Node("symbol", ("y",)))
 
     def same_collection(self, gold: Node, answer: Node) -> bool:
         """Lists and sets, in any order; named or grouped values of a list in the list's order."""
-        gold_name, golds = _named(gold)
-        name, answers = _named(answer)
+        gold_name, golds = name_and_values(gold)
+        name, answers = name_and_values(answer)
         if gold_name and name and not self.same_name(gold_name, name):
             return False
         gold, answer = golds[0], answers[0]
         if len(answers) > 1:
             return all(self.same(gold, value) for value in answers)
+        if gold.op == "group" and gold.args[:2] == ("(", ")") and answer.op == "list":  # x = 1, y = 2 for (1, 2)
+            return self.in_order(gold.args[2:], self.coordinates(gold_name, answer.args))
         if answer.op == "group" and gold.op == "list":  # (x, y) = (1, 2) for 1, 2
             answer = Node("list", answer.args[2:]) if answer.args[0] == "(" and answer.args[1] == ")" else answer
             return answer.op == "list" and self.in_order(gold.args, answer.args)
-        left = [tree for item in _items(gold) for tree in _alternatives(item)]
-        right = [tree for item in _items(answer) for tree in _alternatives(item)]
-        names = [_named(item)[0] for item in right]
-        if len({_stem(name) for name in names if name}) == len(right) > 1 and not any(_named(item)[0] for item in left):
+        left = [tree for item in members(gold) for tree in _alternatives(item)]
+        right = [tree for item in members(answer) for tree in _alternatives(item)]
+        names = [name_and_values(item)[0] for item in right]
+        if len({_stem(name) for name in names if name}) == len(right) > 1 and not any(
+            name_and_values(item)[0] for item in left
+        ):
             return self.in_order(left, right)
         if gold.op in ("list", "set") and answer.op in ("list", "set"):
             left, right = list(dict.fromkeys(left)), list(dict.fromkeys(right))  # Repetitions may be left out.
         return self.matched(left, right)
+
+    def coordinates(self, names: Node | None, items: Sequence[Node]) -> list[Node]:
+        """The values of "x = 1, y = 2" in the order of `names`, or of the alphabet; none where one has no name."""
+        named = [name_and_values(item) for item in items]
+        if any(name is None or name.op != "symbol" or len(values) != 1 for name, values in named):
+            return []
+        found = {name.args[0]: values[0] for name, values in named if name}
+        order = [name.args[0] for name in names.args[2:]] if names and names.op == "group" else sorted(found)
+        return [found[name] for name in order] if sorted(found) == sorted(order) and len(found) == len(items) else []
 
     def in_order(self, golds: Any, answers: Any) -> bool:
         return len(golds) == len(answers) and all(self.same(g, a) for g, a in zip(golds, answers, strict=True))
@@ -364,7 +313,7 @@ class _Comparison:
     def same_up_to_factor(self, gold: Node, answer: Node) -> bool:
         """x + 2y = 3 and 2x + 4y = 6: the differences of the sides have a constant ratio."""
         operator, ratios = answer.args[0][0], []
-        if operator not in _FLIPPED or gold.args[0][0] not in _FLIPPED:
+        if operator not in FLIPPED or gold.args[0][0] not in FLIPPED:
             return False
         one, other = (Node("+", (side[0], Node("negative", (side[1],)))) for side in (gold.args[1:], answer.args[1:]))
         try:
@@ -378,7 +327,7 @@ class _Comparison:
             return False
         if operator in "<>≤≥" and imaginary != field.lib.fzero:
             return False
-        expected = _FLIPPED[operator] if negative else operator
+        expected = FLIPPED[operator] if negative else operator
         return gold.args[0][0] == expected and all(field.close(ratios[0], ratio) for ratio in ratios[1:])
 
     def same_marked(self, gold: Node, answer: Node) -> bool:
@@ -391,6 +340,8 @@ class _Comparison:
             if units[0] is None or units[1] is None or units[0].dimension != units[1].dimension:
                 return False
             return self.same_value(_in_base(gold_value, units[0]), _in_base(value, units[1]))
+        if "mark" in ((said := _quantity(gold)).op, (found := _quantity(answer)).op) and said.op == found.op:
+            return self.same_marked(said, found)
         bare_gold = gold.args[0] if gold.op == "mark" else gold
         bare = answer.args[0] if answer.op == "mark" else answer
         label = gold.args[1] if gold.op == "mark" else answer.args[1]
@@ -417,7 +368,7 @@ class _Comparison:
 
     def near(self, gold: Node, answer: Node) -> bool:
         """Whether two constants differ by no more than the tolerance that was asked for."""
-        if not self.options.tolerance or not (_is_constant(gold) and _is_constant(answer)):
+        if not self.options.tolerance or not (is_constant(gold) and is_constant(answer)):
             return False
         field = self.paid(Numeric(0), gold, answer)
         try:
@@ -437,7 +388,7 @@ class _Comparison:
             if decimal.op != "number" or (exact.op == "number" and exact.args[1]):
                 continue
             value, places, significant = decimal.args
-            if not places or significant < self.options.significant_digits or not _is_constant(exact):
+            if not places or significant < self.options.significant_digits or not is_constant(exact):
                 continue
             field = Numeric(0)
             found = evaluate(exact, self.paid(field, exact))
@@ -460,6 +411,33 @@ class _Comparison:
             raise TooLarge(f"more than {self.options.work} steps of work")
 
 
+def _same_moment(gold: Node, answer: Node) -> bool:
+    """Two dates or times; or an hour, 6 for 6 p.m."""
+    if gold.op == answer.op:
+        return dates.same(gold.args[0], answer.args[0])
+    moment, other = (gold, answer) if gold.op == "moment" else (answer, gold)
+    if not isinstance(moment.args[0], dates.Time) or other.op != "number":
+        return False
+    return any(other.args[0] in (at / Fraction(3600), at / Fraction(3600) - 12) for at in moment.args[0].seconds)
+
+
+def _quantity(node: Node) -> Node:
+    """5 m, where m was read as a variable, as a quantity."""
+    if node.op != "*" or not is_constant(node.args[0]) or is_constant(node):
+        return node
+    words = []
+    for factor in node.args[1:]:
+        below = factor.op == "inverse"
+        unit = factor.args[0] if below else factor
+        power = ""
+        if unit.op == "^" and unit.args[1].op == "number":
+            unit, power = unit.args[0], f"^{unit.args[1].args[0]}"
+        if unit.op != "symbol":
+            return node
+        words.append(("/" if below else " ") + unit.args[0] + power)
+    return Node("mark", (node.args[0], "".join(words).strip()))
+
+
 def _in_base(value: Node, unit: Unit) -> Node:
     """A quantity in the base units of its dimension, as an expression."""
     factor, offset = (Node("number", (number, 0, 0)) for number in (unit.factor, unit.offset))
@@ -470,17 +448,13 @@ def _size(node: Node) -> int:
     return 1 + sum(_size(arg) for arg in node.args if isinstance(arg, Node))
 
 
-def _items(node: Node) -> tuple[Node, ...]:
-    return node.args if node.op in ("list", "set") else (node,)
-
-
 def _stem(name: Node) -> object:
     """x of x_1."""
     return name.args[0].partition("_")[0] if name.op == "symbol" else name
 
 
 def _flip(operators: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_FLIPPED.get(operator, operator) for operator in operators[::-1])
+    return tuple(FLIPPED.get(operator, operator) for operator in operators[::-1])
 
 
 def _vector(node: Node, other: Node) -> Node:

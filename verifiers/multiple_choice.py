@@ -15,8 +15,10 @@ _ONE = re.compile(
     re.DOTALL,
 )
 _LABELED = re.compile(r"(?:^|[\s(,/&|])\(?[A-Za-z][.):](?=\s|$)|\([A-Za-z]\)")  # "(B)", "B)", "B."
-_AND_ANOTHER = re.compile(r"[).]?\s*(?:,|/|&|\||\bor\b|\band\b|\bbut\b|\bnot\b|[A-Z]\b)", re.IGNORECASE)
-_BECAUSE = re.compile(r"\s+(?:because|since|as|for)\b", re.IGNORECASE)
+_AND_ANOTHER = re.compile(
+    r"[).]?\s*(?:,(?!\s+(?:because|since|as|for)\b)|/|&|\||\bor\b|\band\b|\bbut\b|\bnot\b|[A-Z]\b)", re.IGNORECASE
+)
+_BECAUSE = re.compile(r",?\s+(?:because|since|as|for)\b", re.IGNORECASE)
 _MARKS = " \t\r\n*_`$\"'"
 _MAX_LENGTH = 1000  # Characters of an answer: an option may be written out behind its letter.
 
@@ -38,9 +40,9 @@ def choice(problem: Problem, completion: str) -> Verdict:
         )
     letter = gold.strip().strip("()").upper()
     whole = after_thinking(completion[-WINDOW:])
-    said, found = whole, None if whole is None or len(completion) > WINDOW else _read(whole)
+    said, found = whole, None if whole is None or len(completion) > WINDOW else read_option(whole)
     if found is None and (said := final_answer(completion)) is not None:
-        found = _read(said)
+        found = read_option(said)
     if found is None or said is None:
         why = "no final answer was given" if said is None else f"the answer is no option: {said.strip()!r:.60}"
         return Verdict(0, Outcome.UNPARSED, None if said is None else said.strip()[:200], why)
@@ -51,7 +53,7 @@ def choice(problem: Problem, completion: str) -> Verdict:
     return Verdict(0, Outcome.INCORRECT, found, f"expected {letter}, got {found}")
 
 
-def _read(text: str) -> str | None:
+def read_option(text: str) -> str | None:
     """The letter that `text` is, in upper case; "??" where it hedges; None if it is no option."""
     if len(text) > _MAX_LENGTH:
         return None

@@ -25,7 +25,7 @@ class Token(NamedTuple):
 
 FUNCTIONS = {
     "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
-    "log", "ln", "exp", "abs", "floor", "ceil",
+    "log", "ln", "lg", "exp", "abs", "floor", "ceil", "cis",
 }  # fmt: skip
 BIG = {"sum", "prod", "int", "lim"}  # Of a gold answer these are evaluated; nobody else's are.
 MANY = {"gcd", "lcm", "max", "min"}
@@ -36,7 +36,9 @@ _ALIASES = {
     "degree": "°", "lbrace": "\\{", "rbrace": "\\}", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|",
     "ldots": "…", "dots": "…", "cdots": "…", "colon": ":", "langle": "(", "rangle": ")", "tfrac": "frac",
     "dfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "asin": "arcsin", "acos": "arccos",
-    "atan": "arctan", "to": "→", "rightarrow": "→", "longrightarrow": "→",
+    "atan": "arctan", "tg": "tan", "ctg": "cot", "arctg": "arctan", "cosec": "csc", "to": "→", "rightarrow": "→",
+    "longrightarrow": "→", "setminus": "∖", "smallsetminus": "∖", "backslash": "∖", "Vert": "|", "lVert": "|",
+    "rVert": "|", "R": "ℝ", "reals": "ℝ",
 }  # fmt: skip
 _SYMBOLS = frozenset(
     {
@@ -50,7 +52,7 @@ _UNICODE = str.maketrans(
         "−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "√": "\\sqrt ", "π": "\\pi ",
         "⩽": "≤", "⩾": "≥", "º": "°", "′": "'", "’": "'", "½": "\\frac12 ", "¼": "\\frac14 ", "¾": "\\frac34 ",
         "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "θ": "\\theta ", "λ": "\\lambda ", "φ": "\\phi ",
-        "∑": "\\sum ", "∏": "\\prod ", "∫": "\\int ", "→": "\\to ",
+        "ℝ": "\\R ", "ℤ": "\\Z ", "∖": "\\setminus ", "∑": "\\sum ", "∏": "\\prod ", "∫": "\\int ", "→": "\\to ",
         "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "\u200b": None, "\ufeff": None,
     }
 )  # fmt: skip
@@ -60,11 +62,29 @@ _REWRITES = [
     (re.compile(pattern), to)
     for pattern, to in (
         (r"\\\\(?=(?:[dt]?frac|sqrt|pi|left|right|text|cdot|times)(?![a-z]))", r"\\"),  # Escaped once too often.
+        (r"\\(?:color\s*\{[^{}]*\}|[hv]?phantom\s*\{[^{}]*\}|textcolor\s*\{[^{}]*\}|underline(?![a-zA-Z]))", " "),
+        (r"\\(?:vec|overrightarrow|hat|widehat)\s*(?:\{\s*(\\?[a-zA-Z]+)\s*\}|([a-zA-Z]))", r" \1\2 "),
+        (r"\\(bar|tilde|widetilde)\s*(?:\{\s*(\\?[a-zA-Z]+)\s*\}|([a-zA-Z]))", r" \2\3_{\1} "),
+        (r"\\(?:mathbb|Bbb|mathbf)\s*(?:\{\s*([RZNQC])\s*\}|([RZNQC])(?![a-zA-Z]))", r" \\\1\2 "),
+        (r"\\math(?:bf|rm|it|cal|sf)\s+([a-zA-Z])(?![a-zA-Z])", r" \1 "),
+        (r"\\dot\s*\{?([0-9])\}?([0-9]*)\\dot\s*\{?([0-9])\}?", r"\\overline{\1\2\3}"),
+        (r"\\dot\s*\{?([0-9])\}?", r"\\overline{\1}"),
+        (r"\{([^{}]*)\\choose([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
+        (r"(?:\{\})?_\{?([0-9]{1,4})\}?\s*C\s*_\{?([0-9]{1,4})\}?", r"\\binom{\1}{\2}"),
+        (r"(?<![a-zA-Z\\])C_\{?([0-9]{1,4})\}?\^\{?([0-9]{1,4})\}?", r"\\binom{\1}{\2}"),
+        (r"(?<![a-zA-Z\\])C\(([0-9]{1,4}), ?([0-9]{1,4})\)", r"\\binom{\1}{\2}"),
+        (r"\\begin\s*\{array\}\s*\{[^{}]*\}", r"\\begin{matrix}"), (r"\\end\s*\{array\}", r"\\end{matrix}"),
+        (r"^\s*(?:≈|\\approx(?![a-z]))", ""), (r"\{:\}", ":"), (r"^([0-9]+) to ([0-9]+)$", r"\1:\2"),
+        (r"(?<=[0-9)])(or|and)(?=[a-zA-Z(\\])", r" \1 "),
+        (r"(?<=[0-9])\s?x\s?(?=10\s?\^)", r"\\times "),
+        (r"\bRs\.?\s?(?=[0-9])|\bUS(?=\\?\$)|[¥₹]", " "),
+        (r"\b(?:USD|US dollars?|dollars?)\b", "dollars"),
         (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\.?", " "),
         (r"\\(?:displaystyle|textstyle|limits|boldsymbol|bm|angle|triangle)(?![a-zA-Z])", " "),
         (r"(?<!\\)\\!\s*|\{,\}(?=[0-9]{3})", ""),
         (r"(?<!\\)\\q?quad", " , "),
-        (r"\\\$|\$|\\\(|\\\)|\\\[|\\\]|[£€]", " "),
+        (r"\\\$|\$|\\\(|\\\)|\\\[|\\\]|[£€]", " "), (r"\\\|", "|"),
         (r"\\%", "%"),
         (r"(?<=[0-9])(?:\\[,:; ]|~|\\thinspace )\s?(?=[0-9]{3}(?![0-9]))", ""),
         (r"(?<!\\)\\[,:;> ]|~", " "),
@@ -73,22 +93,23 @@ _REWRITES = [
         # The range of a variable is no part of an answer, but a second answer behind it would be.
         (r",? ?(?:\\text\{,? ?)?\bfor (?:all|any|every|some)\b(?:(?!\b(?:and|or)\b).)*$", ""),
         (r"\\overline\s*\{?([0-9]+)\}?", r"\\overline{\1}"),
-        (r"\^\s*\{?\s*(?:\\circ|\\degree|°)(?![a-zA-Z])\s*\}?", "°"),
+        (r"\^\s*\{?\s*(?:\\circ|\\degree|°|o)(?![a-zA-Z])\s*\}?", "°"),
         (r"\^\s*\{?\s*\\prime(?![a-zA-Z])\s*\}?", "'"),
-        (r"<=", "≤"), (r">=", "≥"), (r"!=", "≠"), (r"\*\*", "^"), (r"\.\.\.", "…"),
+        (r"<=", "≤"), (r">=", "≥"), (r"!=", "≠"), (r"\*\*", "^"), (r"\.\.\.|\\[lc]?dots(?![a-z])", "…"),
         (r"(?<![0-9])([0-9]{1,3})((?: [0-9]{3})+)(?![0-9]| ?/)", lambda m: m[0].replace(" ", "")),
     )
 ]  # fmt: skip
 _TOKEN = re.compile(
     r"""\s+
     |(?P<repeating>[0-9]*\.[0-9]*\\overline\{[0-9]+\})
+    |(?P<running>[0-9]*\.[0-9]+)[ ]?…
     |(?P<thousands>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?)
     |(?P<scientific>(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)[eE][-+]?[0-9]+)
     |(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)
     |\\text\{(?P<text>[^{}]*)\}
     |\\begin\s*\{(?P<begin>[a-z]*matrix)\} |\\end\s*\{(?P<end>[a-z]*matrix)\}
     |\\(?P<command>[a-zA-Z]+) |(?P<word>[a-zA-Z]+'*)
-    |(?P<sign>\\\\|\\[{}]|[-+*/^_=<>(){}\[\],;:|!%&'°≤≥≠∈∪±∓≈…∞∅])
+    |(?P<sign>\\\\|\\[{}]|[-+*/^_=<>(){}\[\],;:|!%&'°≤≥≠∈∪∖±∓≈…∞∅])
     |(?P<bad>.)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -102,6 +123,9 @@ _UNIT_LETTERS = frozenset("msghLNJWVK")  # Units, where they stand in \\text beh
 _WORDS = {"pi": "symbol", "infinity": "∞", "inf": "∞", "and": "and", "or": "or", "percent": "%", "pct": "%",
           "percentage": "%", "degrees": "°", "degree": "°"}  # fmt: skip
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_AGAIN = re.compile(r"(?<=[.0-9])([0-9]{2,12}?|[0-9](?=[0-9]{2}))\1+$")
+_COUNTED = re.compile(r"(-?[0-9][0-9,.]*(?:/[0-9]+)?)\s*([a-zA-Z%°][^0-9]*)")  # "5 cm", "12 apples"
+_LISTED = re.compile(r"\s*(?:,|;|&|\band\b)\s*")
 _CONJUNCTION = re.compile(r",?\s*(and|or)\s*,?", re.IGNORECASE)
 
 
@@ -132,6 +156,10 @@ def tokenize(text: str, *, thousands: bool = True) -> list[Token]:
             tokens += [Token("," if part == "," else "number", part) for part in parts]
         elif kind == "repeating":
             tokens.append(Token("repeating", value))
+        elif kind == "running":  # 0.1666... is 0.1 and a repeating 6.
+            block = _AGAIN.search(value, max(0, len(value) - 60))
+            written = [Token("number", value), Token("…", "…")]
+            tokens += [Token("repeating", f"{value[: block.start()]}\\overline{{{block[1]}}}")] if block else written
         elif kind == "scientific":
             mantissa, exponent = value.lower().split("e")
             sign = [Token("-", "-")] if exponent.startswith("-") else []
@@ -163,7 +191,7 @@ def _command(name: str) -> Token:
         return Token("big", name)
     if name in MANY:
         return Token("many", name)
-    if name in _SYMBOLS:
+    if name in _SYMBOLS or name in ("ℝ", "Z", "N", "Q", "C"):
         return Token("symbol", name)
     if name in ("frac", "binom", "lfloor", "rfloor", "lceil", "rceil", "boxed") or not name.isalpha():
         return Token(name, name)
@@ -175,6 +203,11 @@ def _words(text: str, *, inside_text: bool) -> list[Token]:
         return []
     if conjunction := _CONJUNCTION.fullmatch(text):
         return [Token(conjunction[1].lower(), ",")]
+    if inside_text and (counted := _COUNTED.fullmatch(text)):
+        return [*tokenize(counted[1]), *_words(counted[2], inside_text=True)]
+    if inside_text and len(parts := _LISTED.split(text)) > 1 and all(len(part) == 1 for part in parts):
+        joined = [[Token(",", ","), *_words(part, inside_text=True)] for part in parts]
+        return [token for tokens in joined for token in tokens][1:]
     known = _WORDS.get(text.lower())
     if known is not None:
         return [Token(known, text.lower())]

@@ -1,0 +1,212 @@
+"""The trees that the text of an answer may mean, with everything that has several spellings in one of them.
+
+A solved inequality is an interval, x ≠ 2 is a union of two, "all real numbers" is (-∞, ∞), 5 ft 6 in is one quantity.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+from verifiers import dates
+from verifiers.evaluation import Inexact, Rational, Undefined, evaluate
+from verifiers.expressions import Node, parse
+from verifiers.extraction import boxes, gold_answer
+from verifiers.measures import parse_unit
+from verifiers.notation import Unreadable, normalize
+
+FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠"}
+_INFINITY = Node("symbol", ("∞",))
+_INTEGER = re.compile(  # Behind an answer: "..., where k is an integer", "(k ∈ Z)". The letter is free to be another.
+    r"[,;]?\s*\(?\s*(?:\\text\s*\{)?\s*(?:\b(?:where|with|for (?:any|all|every|some)|and)\b)?\s*\}?\s*"
+    r"(?:\b(?:integers?\s+)?\$?(?P<letter>[a-zA-Z])\$?\s*(?:\\in\b|∈|\bis\b|\bin\b|\\text\s*\{\s*(?:is|in)\b)\s*"
+    r"(?:\\mathbb\s*\{?[ZN]\}?(?:\^?[+*]|_\{?[0-9+]+\}?)?|ℤ|\\Z|Z\b|an?\s+(?:[a-z-]+\s+)?integer|\bthe integers)"
+    r"|\bintegers?\s*\}?\s*\$?(?P<other>[a-zA-Z])\$?)\s*\}?\s*\)?\s*\$?[.]?$"
+)
+_BASES = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
+    "twelve": 12, "sixteen": 16,
+}  # fmt: skip
+_BASED = re.compile(r"(?:\\text\{)?([0-9A-Fa-f]{1,200})\}?\s*_\{?\s*(?:\\text\{)?([a-z]+|1?[0-9])[\s}]*")
+_SETS = {  # What is said in words.
+    "all real numbers": "ℝ", "all reals": "ℝ", "real numbers": "ℝ", "the real numbers": "ℝ", "empty set": "∅",
+    "the empty set": "∅", "no solution": "∅", "no solutions": "∅", "no real solution": "∅", "no real solutions": "∅",
+    "dne": "does not exist",
+}  # fmt: skip
+_REALS = Node("group", ("(", ")", Node("negative", (_INFINITY,)), _INFINITY))
+
+
+def repaired(gold: str) -> str:
+    """A gold answer without two faults that data have: commands escaped twice, and a box that was cut off."""
+    if "\\begin" not in gold:
+        gold = re.sub(r"\\\\(?=[a-zA-Z])", r"\\", gold)
+    return gold if boxes(gold) is not None else re.sub(r"^[\s$]*\\boxed\s*\{(?!.*\\boxed)", "", gold, flags=re.DOTALL)
+
+
+def _based(text: str) -> Node | None:
+    """2A_16 and 52_{eight}; None where `text` is no such number."""
+    found = _BASED.fullmatch(text)
+    if found is None:
+        return None
+    digits, base = found[1].lower(), _BASES.get(found[2]) or (int(found[2]) if found[2].isdecimal() else 0)
+    if not 2 <= base <= 16 or any(int(digit, 16) >= base for digit in digits):
+        return None
+    value = Fraction(digits if digits.isdecimal() else int(digits, base))
+    return Node("mark", (Node("number", (value, 0, 0)), f"base {base}"))
+
+
+def readings(text: str) -> list[Node]:
+    """The trees that a text may mean: 1,234 is a number, or a list of two; 3:30 a ratio, or a time."""
+    inner = gold_answer(text)
+    if inner is None:
+        raise Unreadable("it is empty")
+    moment = dates.read(inner)
+    trees = [] if moment is None else [Node("moment", (moment,))]
+    integer = _INTEGER.search(inner) if len(inner) < 500 else None
+    clean = normalize(inner[: integer.start()] if integer else inner)
+    if not clean:
+        raise Unreadable("it is empty")
+    for thousands in (True, False) if "," in clean else (True,):
+        try:
+            tree = _based(clean) or _solved(parse(clean, thousands=thousands))
+        except Unreadable:
+            if not trees and (not thousands or "," not in clean):
+                raise
+            continue
+        if tree not in trees:
+            trees.append(tree)
+        if integer:  # 2kπ with k ∈ ℤ is 2nπ with n ∈ ℤ.
+            letter = integer["letter"] or integer["other"]
+            trees.append(substituted(tree, {letter: Node("symbol", ("an integer",))}))
+        if quantity := _total(tree):
+            trees.append(quantity)
+    return trees
+
+
+def substituted(node: Node, values: dict[str, Node]) -> Node:
+    """The tree with other nodes in place of symbols."""
+    if node.op == "symbol":
+        return values.get(node.args[0], node)
+    return Node(node.op, tuple(substituted(arg, values) if isinstance(arg, Node) else arg for arg in node.args))
+
+
+def _total(node: Node) -> Node | None:
+    """5 ft and 6 in as one quantity, in the last unit; None where `node` is no list of such."""
+    if node.op != "list" or len(node.args) > 4 or any(item.op != "mark" for item in node.args):
+        return None
+    units = [parse_unit(item.args[1]) for item in node.args]
+    if (
+        None in units
+        or len({unit.dimension for unit in units if unit}) > 1
+        or any(unit.offset for unit in units if unit)
+    ):
+        return None
+    factors = [unit.factor for unit in units if unit]
+    if any(below >= above for above, below in itertools.pairwise(factors)):
+        return None
+    scaled = [Node("*", (item.args[0], Node("number", (factor / factors[-1], 0, 0))))
+              for item, factor in zip(node.args, factors, strict=True)]  # fmt: skip
+    return Node("mark", (Node("+", tuple(scaled)), node.args[-1].args[1]))
+
+
+def _solved(node: Node) -> Node:
+    """x < 3 and x ∈ (-∞, 3) are written as that interval, everywhere in `node`."""
+    if node.op == "text" and (said := _SETS.get(node.args[0].rstrip("."))):
+        return {"ℝ": _REALS, "∅": Node("set", ())}.get(said, Node("text", (said,)))
+    if node == Node("symbol", ("DNE",)):
+        return Node("text", ("does not exist",))
+    if node.op == "∖" and node.args[0] == _REALS and (rest := _without(members(node.args[1]))):
+        return rest
+    if node.op in ("list", "or"):
+        excluded = [item.args for item in node.args if item.op == "relation" and item.args[0] == ("≠",)]
+        if len(excluded) == len(node.args) and len({name for _, name, _ in excluded}) == 1 and is_name(excluded[0][1]):
+            return _without([value for *_, value in excluded]) or node  # x ≠ 1 and x ≠ 2
+        items = tuple(_solved(item) for item in node.args)
+        first, *others = items
+        if (
+            first.op == "relation"
+            and first.args[0] == ("=",)
+            and first.args[1].op == "symbol"
+            and all(item.op != "relation" and is_constant(item) for item in (first.args[2], *others))
+            and len(first.args) == 3
+        ):  # x = 2, -2
+            items = (first.args[2], *others)
+        if node.op == "or" and all(
+            item.op in ("group", "∪") and item != old for item, old in zip(items, node.args, strict=True)
+        ):
+            return Node("∪", items)
+        return Node("list", items)
+    if node.op != "relation":
+        return node
+    operators, *sides = node.args
+    if operators == ("∈",) and is_name(sides[0]):
+        return sides[1]
+    if len(operators) == 1 and operators[0] in "<>≤≥≠" and is_constant(sides[0]) and sides[1].op == "symbol":
+        operators, sides = (FLIPPED[operators[0]],), sides[::-1]
+    if len(operators) == 1 and operators[0] in "<>≤≥" and sides[0].op == "negative" and is_constant(sides[1]):
+        operators, sides = (FLIPPED[operators[0]],), [sides[0].args[0], Node("negative", (sides[1],))]  # -x > -1
+    if operators == ("≠",) and sides[0].op == "symbol" and is_constant(sides[1]):
+        return _without([sides[1]]) or node
+    if len(operators) == 1 and operators[0] in "<>≤≥" and sides[0].op == "symbol" and is_constant(sides[1]):
+        if operators[0] in "<≤":
+            return Node("group", ("(", ")" if operators[0] == "<" else "]", Node("negative", (_INFINITY,)), sides[1]))
+        return Node("group", ("(" if operators[0] == ">" else "[", ")", sides[1], _INFINITY))
+    if len(operators) == 2 and sides[1].op == "symbol" and is_constant(sides[0]) and is_constant(sides[2]):
+        if set(operators) <= {">", "≥"}:
+            operators, sides = tuple(FLIPPED[operator] for operator in operators[::-1]), sides[::-1]
+        if set(operators) <= {"<", "≤"}:
+            brackets = ("(" if operators[0] == "<" else "[", ")" if operators[1] == "<" else "]")
+            return Node("group", (*brackets, sides[0], sides[2]))
+    return node
+
+
+def _without(points: Sequence[Node]) -> Node | None:
+    """The real numbers but for some rational points, as a union of intervals."""
+    values: dict[Fraction, Node] = {}
+    for point in points:
+        try:
+            values[evaluate(point, Rational)] = point
+        except (Inexact, Undefined):
+            return None
+    ends = [Node("negative", (_INFINITY,)), *(values[key] for key in sorted(values)), _INFINITY]
+    intervals = [Node("group", ("(", ")", low, high)) for low, high in itertools.pairwise(ends)]
+    return Node("∪", tuple(intervals)) if len(intervals) > 1 else None
+
+
+def is_constant(node: Node) -> bool:
+    """Whether `node` has no variables."""
+    constants = ("pi", "e", "∞")
+    return (
+        node.op != "symbol" or node.args[0] in constants
+        if node.op in ("symbol", "call")
+        else all(is_constant(arg) for arg in node.args if isinstance(arg, Node))
+    )
+
+
+def is_name(node: Node) -> bool:
+    """Whether `node` can only be a name for a value: x, f(x), (x, y), a : b, "the area"."""
+    if node.op in ("group", "*"):
+        parts = node.args[2:] if node.op == "group" else node.args
+        factors = [factor.args[0] if factor.op == "inverse" else factor for factor in parts]
+        ratio = node.op == "group" or any(factor.op == "inverse" for factor in parts)
+        return ratio and all(is_name(factor) for factor in factors)
+    return node.op in ("symbol", "call", "text") and node != Node("symbol", ("i",)) and node.args[0] not in ("pi", "e")
+
+
+def name_and_values(node: Node) -> tuple[Node | None, tuple[Node, ...]]:
+    """Splits x = 6 * 7 = 42 into its name and its values, which must all be the answer."""
+    if node.op != "relation" or set(node.args[0]) != {"="}:
+        return None, (node,)
+    sides = node.args[1:]
+    if is_name(sides[0]):
+        return sides[0], sides[1:]
+    if is_name(sides[-1]):
+        return sides[-1], sides[:-1]
+    return None, (node,)
+
+
+def members(node: Node) -> tuple[Node, ...]:
+    """What a list or a set holds; of anything else, itself."""
+    return node.args if node.op in ("list", "set") else (node,)
