@@ -29,6 +29,8 @@ from verifiers.pool import Pool as Pool
 from verifiers.programs import code as code
 from verifiers.quantities import units as units
 from verifiers.queries import sql as sql
+from verifiers.reasoning_tasks import reasoning_gym as reasoning_gym
+from verifiers.reasoning_tasks import reasoning_gym_problems as reasoning_gym_problems
 from verifiers.schemas import json_schema as json_schema
 from verifiers.types import Outcome as Outcome
 from verifiers.types import Problem as Problem

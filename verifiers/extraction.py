@@ -18,7 +18,6 @@ WINDOW = 20_000  # Characters at the end of a completion that are read. An answe
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)  # An escaped brace is no brace.
-_TAGS = re.compile(r"<answer>((?:(?!</?answer>).){0,2000})</answer>", re.DOTALL)
 _HASHES = re.compile(r"####[ \t]*:?[ \t]*([^\n]*)")
 _PHRASE = re.compile(
     r"(?:\b(?:the|my|our)[ \t]+(?:final[ \t]+|correct[ \t]+)?(?:answer|(?<=correct[ \t])(?:option|choice))"
@@ -62,6 +61,13 @@ def after_thinking(text: str) -> str | None:
     return tail if closed else head or text
 
 
+def tagged(text: str) -> str | None:
+    """What the last closed `<answer>...</answer>` holds; None where there is none."""
+    before, closed, _ = text.rpartition("</answer>")
+    _, opened, inside = before.rpartition("<answer>")
+    return inside.strip() if closed and opened else None
+
+
 def boxes(text: str) -> list[Box] | None:
     r"""Every `\boxed{...}`, in order; None where one is unclosed or holds another."""
     found, position = [], 0
@@ -101,8 +107,8 @@ def final_answer(text: str) -> str | None:
                 break
             listed.insert(0, box)
         return ", ".join(box.content for box in listed) or None
-    if tagged := _TAGS.findall(answer):
-        return tagged[-1].strip() or None
+    if (tag := tagged(answer)) is not None:
+        return tag or None
     if hashes := _HASHES.findall(answer):
         return hashes[-1].strip() or None
     return _stated(phrases[-1]["rest"]) or None if phrases else None
