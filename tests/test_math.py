@@ -2,17 +2,11 @@
 
 import dataclasses
 import json
-import os
-import pathlib
-import pickle
-import subprocess
-import sys
-import threading
 import time
 
 import pytest
 
-from verifiers import MathOptions, Outcome, Problem, equivalent, math
+from verifiers import MathOptions, Problem, equivalent, math, math_lenient
 
 EQUAL = [
     ("42", "42"), ("42", "42.0"), ("1/2", "0.5"), ("\\frac{1}{2}", "\\dfrac12"), ("-1/3", "\\frac{-1}{3}"),
@@ -175,104 +169,20 @@ def test_nothing_at_a_pole_or_beyond_all_measure_is_every_answer(gold):
         assert equivalent(gold, answer).outcome in ("incorrect", "unparsed", "limit"), answer
 
 
-def hostile(marker: pathlib.Path) -> list[str]:
-    code = f"__import__('os').system('touch {marker}')"
-    walk = f"().__class__.__base__.__subclasses__()[0].__init__.__globals__['system']('touch {marker}')"
-    power = "9^9^9^9^9^9^9"
-    return [
-        code, walk, f"\\text{{{code}}}", f'open("{marker}","w")', f"lambda: {code}", f"\\pi {code}", f"[{code}]",
-        f"x={code}",
-        power, "9^{9^{9^{9}}}", "2^{2^{2^{2^{100}}}}", "(" + power + ")!", "(10^{10})!", "((9!)!)!", "100000!",
-        "-9!!!!!!!!",
-        "\\binom{10^7}{5\\cdot 10^6}", "\\binom{9^{99}}{3}", "10^{10^{10}}", "\\sqrt{" * 200 + "2" + "}" * 200,
-        "1e999999999",
-        "\\frac{1}{" * 500 + "2" + "}" * 500, "(" * 10_000, "{" * 10_000 + "}" * 10_000, "[" * 900, "|" * 900,
-        "$" * 50_000,
-        "9" * 1_000_000, "9," * 400_000, "1+" * 390 + "1", "+".join(f"\\frac{{1}}{{{n}^9}}" for n in range(1, 130)),
-        "(x+1)^{10^9}", "x^" * 300 + "x", "-" * 2900 + "1", "1/" * 399 + "7", "\\sin " * 300 + "1",
-        "\\sin(10^{10^5})",
-        "\\text{" + " " * 2900, "\\text{" * 500, "1 " * 1400, "1 234 " * 400, "^" * 900, "\\boxed{" * 400,
-        "\\left" * 600,
-        "٤٢", "①", "\x00\x01", "\ud800", "1" + "\u0301" * 900, "\\overline{" + "3" * 900 + "}", "." * 2900,
-        "e^{e^{e^{e^9}}}",
-        "0.\\overline{" + "3" * 900 + "}", "for all " * 400, ", for all or" * 200, "\\frac" * 500 + "1" * 500,
-        "x_" * 800, "x'" * 800,
-        "1" + "!" * 900, "\\sqrt2," * 250, "\\log_{" * 100 + "2" + "}" * 100, "\\begin{pmatrix}" * 90, "a_{" * 800,
-        "\\ln(" * 28 + "2" + ")" * 28, "2^" * 50 + "x", "9^" * 55 + "9", "2^{" * 18 + "1/2" + "}" * 18,
-        "(" * 28 + "x" + "!!!)" * 28, "\\sqrt[" * 25 + "2" + "]{2}" * 25, "\\binom{" * 18 + "5" + "}{1}" * 18,
-        "\\binom{" * 18 + "x" + "}{1}" * 18, "9999!+" * 260 + "1",
-    ]  # fmt: skip
-
-
-def test_hostile_answers_are_judged_quickly_and_never_run(tmp_path):
-    marker = tmp_path / "executed"
-    slowest = 0.0
-    equivalent("\\sqrt2", "1")  # The first use imports mpmath.
-    for gold in ("42", "\\sqrt{2}", "x^2+1", ", ".join(f"\\sqrt{{{n}}}" for n in range(2, 30))):
-        for text in hostile(marker):
-            for completion in (text, f"\\boxed{{{text}}}"):
-                start = time.perf_counter()
-                verdict = math(Problem("p", "", gold), completion)
-                bare = equivalent(gold, text)
-                slowest = max(slowest, time.perf_counter() - start)
-                assert verdict.outcome in ("unparsed", "incorrect", "limit"), (text[:60], verdict)
-                assert bare.outcome in ("unparsed", "incorrect", "limit"), (text[:60], bare)
-    assert not marker.exists()
-    assert slowest < 2.0, f"{slowest:.2f} s"  # 0.1 s on a quiet machine.
-
-
-def test_hostile_golds_are_errors_or_fair(tmp_path):
-    for text in hostile(tmp_path / "executed"):
-        assert equivalent(text, "42").outcome in ("error", "incorrect", "limit")
-
-
-def test_verdicts_do_not_depend_on_hash_seed_or_thread():
-    pairs = [*EQUAL[::4], *UNEQUAL[::4]]
-    expected = [equivalent(*pair).outcome.value for pair in pairs]
-    found: list[str] = []
-    thread = threading.Thread(target=lambda: found.extend(equivalent(*pair).outcome.value for pair in pairs))
-    thread.start()
-    thread.join()
-    assert found == expected
-    code = (
-        "import json, sys, verifiers\n"
-        "print(json.dumps([verifiers.equivalent(*pair).outcome for pair in json.load(sys.stdin)]))"
-    )
-    for seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
-        out = subprocess.run(
-            [sys.executable, "-c", code],
-            input=json.dumps(pairs),
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=True,
-        )
-        assert json.loads(out.stdout) == expected
-    assert pickle.loads(pickle.dumps(math)) is math
-
-
 def test_labeled_pairs(shared):
     rows = [json.loads(line) for line in shared("math_pairs/dev.jsonl").read_text().splitlines()]
     core = [row for row in rows if row["tier"] == "core"]
-    right, bare, false_accepts = 0, 0, []
+    right, false_accepts = 0, []
     for row in core:
         if row["form"] == "answer":
-            accepted = equivalent(row["gold"], row["prediction"]).outcome is Outcome.CORRECT
-            bare += 1
-            right += accepted == row["label"]
-        else:  # Free text; the strict profile rightly finds no answer in many of them.
-            accepted = math(Problem(row["id"], "", row["gold"]), row["prediction"]).outcome is Outcome.CORRECT
+            accepted = equivalent(row["gold"], row["prediction"]).outcome == "correct"
+        else:
+            problem = Problem(row["id"], "", row["gold"])
+            accepted = math_lenient(problem, row["prediction"]).outcome == "correct"
+            if not row["label"]:
+                assert math(problem, row["prediction"]).outcome != "correct", row
+        right += accepted == row["label"]
         if accepted and not row["label"]:
             false_accepts.append(row)
     assert not false_accepts
-    assert right / bare >= 0.98
-
-
-def test_gsm8k_golds(shared):
-    lines = shared("gsm8k/test.jsonl").read_text().splitlines()[:300]
-    for line in lines:
-        gold = json.loads(line)["answer"]
-        assert math(Problem("p", "", gold), gold).outcome == "correct"
-        value = gold.rpartition("####")[2].strip().replace(",", "")
-        assert math(Problem("p", "", gold), f"#### {int(value) + 1}").outcome == "incorrect"
+    assert right / len(core) >= 0.99

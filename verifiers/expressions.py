@@ -470,9 +470,10 @@ class _Reader:
             self.bars = bars
         elif self.peek() == "number":
             digits = self.take().value
-            if len(digits) > 1:
+            if len(digits) > 1 and digits[0] != ".":
                 self.tokens.append(Token("number", digits[1:]))
-            node = number(digits[0])
+                digits = digits[0]
+            node = number(digits)
         else:
             node = self.atom()
         self.depth -= 1

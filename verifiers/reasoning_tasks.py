@@ -74,7 +74,7 @@ def reasoning_gym(
     if name in WITHOUT_GOLD or entry.get("answer") is None:
         return Verdict(0, Outcome.ERROR, reason=f"the dataset {name!r} has no answer of its own to check against")
     if name in EVALUATING and not allow_spoofable:
-        why = f"the scorer of {name!r} evaluates what the model writes and can be deceived: ask for allow_spoofable=True"
+        why = f"the scorer of {name!r} evaluates what the model writes, and can be fooled: ask for allow_spoofable=True"
         return Verdict(0, Outcome.ERROR, reason=why)
     whole = after_thinking(completion[-WINDOW:])
     answer = None if whole is None else tagged(whole) or final_answer(completion)
