@@ -150,6 +150,13 @@ PAIRS = {
          ("\\text{Monday}", "Monday"), ("C", "\\textbf{(C)}"), ("even", "\\text{Even}"), ("\\infty", "∞")],
         [("yes", "no"), ("A", "B"), ("Monday", "Tuesday"), ("\\text{no solution}", "0"), ("C", "C or D"), ("odd", "even")],
     ),
+    "second thoughts": (
+        [("33\\frac{1}{3}\\%", "\\frac13"), ("\\begin{pmatrix} 3 & -1 \\end{pmatrix}", "(3,-1)"), ("\\textbf{(D)}\\ 15", "D"),
+         ("\\textbf{(D)}\\ 15", "15"), ("[[1,2],[3,4]]", "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}"), ("|AB| = 5", "5"),
+         ("5 \\text{ hours}", "300 \\text{ min}"), ("oo", "\\infty"), ("\\pi", "3.141593"), ("\\pi+1", "4.14159265")],
+        [("\\pi", "3.14"), ("\\pi", "3.141592"), ("\\textbf{(D)}\\ 15", "C"), ("\\textbf{(D)}\\ 15", "16"),
+         ("[[1,2],[3,4]]", "\\begin{pmatrix}1&3\\\\2&4\\end{pmatrix}"), ("x+y=5", "5"), ("33\\frac{1}{3}\\%", "33.3\\%")],
+    ),
     "not a value": (
         [("\\gcd(84,126)", "\\gcd(84,126)")],
         [("42", "\\gcd(84,126)"), ("7", "\\max(3,7)"), ("5050", "\\sum_{k=1}^{100} k"), ("1/3", "\\int_0^1 x^2 dx"), ("6", "x=2,x=3"),

@@ -241,14 +241,17 @@ class _Reader:
         whole = factors[-1]
         if len(factors) > 1 or whole.op != "number" or whole.args[1]:
             return False
+        mark: tuple[str, ...] = ()
         if self.peek() == "number" and self.peek(2) == "/" and self.peek(3) == "number":
             top = number(self.take().value)
             self.take()
             bottom = number(self.take().value)
         elif self.peek() == "frac":
             fraction = self.power()
+            if fraction.op == "mark" and fraction.args[1] in ("%", "°"):  # 33 1/3 %
+                fraction, mark = fraction.args[0], fraction.args[1:]
             if fraction.op != "*" or any(part.op != "number" for part in (fraction.args[0], fraction.args[1].args[0])):
-                factors.append(fraction)
+                factors.append(Node("mark", (fraction, *mark)) if mark else fraction)
                 return True
             top, bottom = fraction.args[0], fraction.args[1].args[0]
         else:
@@ -256,6 +259,8 @@ class _Reader:
         if not 0 <= top.args[0] < bottom.args[0]:
             raise Unreadable("a mixed number whose fraction is not below one")
         factors[-1] = Node("+", (whole, Node("*", (top, Node("inverse", (bottom,))))))
+        if mark:
+            factors[-1] = Node("mark", (factors[-1], *mark))
         return True
 
     def starts_factor(self) -> bool:

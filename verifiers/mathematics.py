@@ -22,13 +22,16 @@ from verifiers.expressions import CARRIED_OUT, Node, from_json, to_json
 from verifiers.extraction import final_answer, gold_answer, last_answer
 from verifiers.measures import Unit, parse_unit
 from verifiers.multiple_choice import read_option
-from verifiers.notation import TooLarge, Unreadable, normalize
+from verifiers.notation import TooLarge, Unreadable
 from verifiers.readings import FLIPPED, is_constant, members, name_and_values, readings, repaired, substituted
 from verifiers.types import Outcome, Problem, Verdict
 
 _GOLD_SECONDS = 15.0  # Of wall time for sympy. Once a problem, and only for what the problem says.
 
-_OPTION = re.compile(r"\(?[A-J]\)?\.?")
+_OPTION = re.compile(  # C, (C), \\textbf{(C)}\\ 42
+    r"(?:\\(?:text|textbf|mathrm|mathbf)\s*\{\s*)?(?:(?P<in>\()\s*)?(?P<letter>[A-J])(?(in)\s*\))\s*\}?\.?"
+    r"(?:(?(in)|$)(?:\\ |[\s~])*(?P<text>.*))?"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +102,16 @@ def _text(problem: Problem) -> str:
 
 def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) -> Verdict:
     r"""Whether two answers are the same: bare, `$...$`, `\boxed{}`, or a text that ends in `#### n`."""
+    option = _OPTION.fullmatch(gold.strip(" $"))
     try:
-        golds = readings(repaired(gold))
+        golds = readings(repaired(option["text"] if option and option["text"] else gold))
     except (Unreadable, TooLarge) as error:
         return Verdict(0, Outcome.ERROR, reason=f"the problem's answer {gold!r:.60} cannot be read: {error}")
     said = (gold_answer(answer) or "")[:200]
     comparison = _Comparison(options or MathOptions())
     try:
-        if _OPTION.fullmatch(normalize(gold)) and (option := read_option(answer)):
-            letter = re.sub("[^A-J]", "", normalize(gold))
-            if option == letter:
-                return Verdict(1, Outcome.CORRECT, said, "the same option")
+        if option and read_option(answer) == option["letter"]:
+            return Verdict(1, Outcome.CORRECT, said, "the same option")
         answers = readings(answer)
         golds = [form for tree in golds for form in _carried_out(tree)]
         equal = any(comparison.same(g, a) for g in golds for a in answers) or any(
@@ -360,10 +362,10 @@ class _Comparison:
             except (Undefined, ValueError, OverflowError, ZeroDivisionError):
                 return False
             if isinstance(fields[0], Numeric):
-                equal = all(fields[0].close(g, a) for g, a in values) or self.rounded(gold, answer)
+                equal = all(fields[0].close(g, a) for g, a in values)
             else:
-                equal = all(g == a for g, a in values) or (fields[0] is Rational and self.rounded(gold, answer))
-            return equal or self.near(gold, answer)
+                equal = all(g == a for g, a in values)
+            return equal or self.rounded(gold, answer) or self.near(gold, answer)
         return False
 
     def near(self, gold: Node, answer: Node) -> bool:
@@ -458,7 +460,12 @@ def _flip(operators: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _vector(node: Node, other: Node) -> Node:
-    """A matrix of one column, next to a tuple, is that tuple."""
-    if node.op == "matrix" and other.op == "group" and all(len(row.args) == 3 for row in node.args):
-        return Node("group", ("(", ")", *(row.args[2] for row in node.args)))
+    """A matrix of one column or one row, next to a tuple, is that tuple; [[1, 2], [3, 4]], next to a matrix, is one."""
+    if node.op == "matrix" and other.op == "group":
+        if len(node.args) == 1:
+            return Node("group", ("(", ")", *node.args[0].args[2:]))
+        if all(len(row.args) == 3 for row in node.args):
+            return Node("group", ("(", ")", *(row.args[2] for row in node.args)))
+    if node.op == "group" and other.op == "matrix" and all(item.op == "group" for item in node.args[2:]):
+        return Node("matrix", tuple(Node("group", ("[", "]", *item.args[2:])) for item in node.args[2:]))
     return node

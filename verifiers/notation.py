@@ -69,7 +69,7 @@ _REWRITES = [
         (r"\\math(?:bf|rm|it|cal|sf)\s+([a-zA-Z])(?![a-zA-Z])", r" \1 "),
         (r"\\dot\s*\{?([0-9])\}?([0-9]*)\\dot\s*\{?([0-9])\}?", r"\\overline{\1\2\3}"),
         (r"\\dot\s*\{?([0-9])\}?", r"\\overline{\1}"),
-        (r"\{([^{}]*)\\choose([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"\bMatrix(?=\(\[)", ""), (r"\{([^{}]*)\\choose([^{}]*)\}", r"\\binom{\1}{\2}"),
         (r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
         (r"(?:\{\})?_\{?([0-9]{1,4})\}?\s*C\s*_\{?([0-9]{1,4})\}?", r"\\binom{\1}{\2}"),
         (r"(?<![a-zA-Z\\])C_\{?([0-9]{1,4})\}?\^\{?([0-9]{1,4})\}?", r"\\binom{\1}{\2}"),
@@ -120,7 +120,7 @@ _SHORT_WORDS = frozenset(  # Words of two or three letters that are not products
     }
 )  # fmt: skip
 _UNIT_LETTERS = frozenset("msghLNJWVK")  # Units, where they stand in \\text behind a number.
-_WORDS = {"pi": "symbol", "infinity": "∞", "inf": "∞", "and": "and", "or": "or", "percent": "%", "pct": "%",
+_WORDS = {"pi": "symbol", "infinity": "∞", "inf": "∞", "oo": "∞", "and": "and", "or": "or", "percent": "%", "pct": "%",
           "percentage": "%", "degrees": "°", "degree": "°"}  # fmt: skip
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _AGAIN = re.compile(r"(?<=[.0-9])([0-9]{2,12}?|[0-9](?=[0-9]{2}))\1+$")
@@ -168,7 +168,7 @@ def tokenize(text: str, *, thousands: bool = True) -> list[Token]:
         elif kind == "number":
             tokens.append(Token("number", value))
         elif kind == "text":
-            unit = value in _UNIT_LETTERS and tokens and tokens[-1].kind == "number"
+            unit = (value in _UNIT_LETTERS or value == "min") and tokens and tokens[-1].kind == "number"
             tokens += [Token("text", value)] if unit else _words(value, inside_text=True)
         elif kind in ("begin", "end"):
             tokens.append(Token(kind, value))

@@ -186,12 +186,15 @@ def is_constant(node: Node) -> bool:
 
 
 def is_name(node: Node) -> bool:
-    """Whether `node` can only be a name for a value: x, f(x), (x, y), a : b, "the area"."""
-    if node.op in ("group", "*"):
-        parts = node.args[2:] if node.op == "group" else node.args
-        factors = [factor.args[0] if factor.op == "inverse" else factor for factor in parts]
-        ratio = node.op == "group" or any(factor.op == "inverse" for factor in parts)
-        return ratio and all(is_name(factor) for factor in factors)
+    """Whether `node` can only be a name for a value: x, f(x), (x, y), a : b, dy/dx, |AB|, "the area"."""
+    if node.op == "group":
+        return all(is_name(item) for item in node.args[2:])
+    if node.op == "*":
+        below = [factor.args[0] for factor in node.args if factor.op == "inverse"]
+        factors = [part for factor in below for part in (factor.args if factor.op == "*" else (factor,))]
+        return bool(below) and all(is_name(factor) for factor in (*factors, *node.args) if factor.op != "inverse")
+    if node.op == "function" and node.args[0] == "abs":  # |AB|
+        return node.args[1].op == "symbol" and len(node.args[1].args[0]) > 1 and node.args[1].args[0].isupper()
     return node.op in ("symbol", "call", "text") and node != Node("symbol", ("i",)) and node.args[0] not in ("pi", "e")
 
 
