@@ -11,6 +11,9 @@ from jax import lax
 
 Array = Any  # Of jax or, on the host, of numpy.
 BLOCK = 256  # Tokens of a block: the vocabulary is searched block by block, then within one.
+GROUP = 16  # Tokens of a group, in the search for the greatest logits.
+LEADERS = 64  # The greatest logits of a row, which are sorted.
+PASSES, NEAR = 10, 256  # Of a bisection over all logits, and the groups that it must leave.
 
 
 class Law(NamedTuple):
@@ -102,56 +105,114 @@ def _cut(blocks: jax.Array, banned: jax.Array, top: jax.Array, scale: jax.Array,
     """The least logit that each row keeps, [B]: -inf in rows that keep all."""
     everything = jnp.full(top.shape, -jnp.inf)
 
-    def of_top_k() -> jax.Array:
-        """As many blocks as tokens are kept have a top that is no less than the cut."""
-        allowed = jnp.where(banned, -jnp.inf, blocks)
-        tops = jnp.sort(allowed.max(axis=1), axis=0)[::-1]  # [V / BLOCK, B]
-        place = jnp.clip(law.top_k - 1, 0, tops.shape[0] - 1)
-        least = jnp.where(law.top_k <= tops.shape[0], jnp.take_along_axis(tops, place[None], axis=0)[0], -jnp.inf)
-        wanted = law.top_k.astype(jnp.float32)
-        return _greatest(allowed, None, least, top, wanted, law.top_k > 0)
+    def truncated() -> jax.Array:
+        leaders = _leaders(jnp.where(banned, -jnp.inf, blocks))  # [LEADERS, B]
+        least = jnp.take_along_axis(leaders, jnp.clip(law.top_k - 1, 0, len(leaders) - 1)[None], axis=0)[0]
+        least = jnp.where(law.top_k > 0, least, -jnp.inf)
+        beyond = law.top_k > len(leaders)
 
-    least = lax.cond(jnp.any(law.top_k > 0), of_top_k, lambda: everything)
+        def of_top_k() -> jax.Array:
+            return _greatest(blocks, jnp.where(banned, 0.0, 1.0), everything, leaders[-1], law.top_k, beyond)
 
-    def of_top_p() -> jax.Array:
-        mass = jnp.exp((jnp.where((blocks >= least) & ~banned, blocks, -jnp.inf) - top) / scale)
-        wanted = law.top_p * mass.sum(axis=1).sum(axis=0)
-        return jnp.maximum(_greatest(blocks, mass, everything, top, wanted, law.top_p < 1), least)
+        found = lax.cond(jnp.any(beyond), of_top_k, lambda: everything)
+        least = jnp.where(beyond, found, least)
 
-    least = lax.cond(jnp.any(law.top_p < 1), of_top_p, lambda: least)
+        def of_top_p() -> jax.Array:
+            mass = jnp.exp((jnp.where((blocks >= least) & ~banned, blocks, -jnp.inf) - top) / scale)
+            wanted = law.top_p * mass.sum(axis=1).sum(axis=0)
+            reached = jnp.cumsum(jnp.where(leaders >= least, jnp.exp((leaders - top) / scale), 0), axis=0) >= wanted
+            cut = jnp.take_along_axis(leaders, jnp.argmax(reached, axis=0)[None], axis=0)[0]
+            beyond = (law.top_p < 1) & ~reached[-1]
+            low = top - 40 * scale  # What is less likely is lost in the rounding of the mass.
+            found = lax.cond(
+                jnp.any(beyond), lambda: _greatest(blocks, mass, low, leaders[-1], wanted, beyond), lambda: everything
+            )
+            return jnp.where(law.top_p < 1, jnp.maximum(jnp.where(beyond, found, cut), least), least)
+
+        return lax.cond(jnp.any(law.top_p < 1), of_top_p, lambda: least)
+
+    least = lax.cond(jnp.any((law.top_k > 0) | (law.top_p < 1)), truncated, lambda: everything)
     return jnp.maximum(least, jnp.where(law.min_p > 0, top + scale * jnp.log(law.min_p), everything))
 
 
+def _leaders(logits: jax.Array) -> jax.Array:
+    """The greatest logits of each row in falling order, [LEADERS, B], of [V / BLOCK, BLOCK, B].
+
+    They are in the groups with the greatest tops. To sort all logits takes a hundred times as long.
+    """
+    groups = logits.reshape(-1, GROUP, logits.shape[2])
+    found = _take_groups(groups, groups.max(axis=1), LEADERS)
+    return lax.top_k(found.reshape(-1, found.shape[2]).T, LEADERS)[0].T
+
+
+def _take_groups(groups: jax.Array, order: jax.Array, count: int) -> jax.Array:
+    """The `count` groups that come first in `order` [V / GROUP, B], or all: [V / GROUP, GROUP, B] -> [.., GROUP, B]."""
+    _, which = lax.top_k(order.T, min(count, len(order)))
+    return jnp.take_along_axis(groups, which.T[:, None], axis=0)
+
+
 def _greatest(
-    logits: jax.Array, weight: jax.Array | None, low: jax.Array, high: jax.Array, wanted: jax.Array, rows: jax.Array
+    logits: jax.Array, weight: jax.Array, low: jax.Array, high: jax.Array, wanted: jax.Array, rows: jax.Array
 ) -> jax.Array:
     """A c with sum(weight where logits >= c) >= wanted that keeps the fewest logits, for each of `rows`; else -inf.
 
-    By bisection of floats as ordered integers between `low` and `high`, a pass over the logits for each bit. A sort
-    takes a hundred times as long as a pass, and several thresholds in a pass longer than as many passes.
+    By bisection: a few passes over all logits; then over the groups that hold a logit between the bounds, as far as
+    they are few; in a row where they are many, since its logits are equal, over all of them again.
 
     Args:
       logits: float32 [V / BLOCK, BLOCK, B].
-      weight: as large; None: each weighs 1.
-      low, high: float32 [B]; `low` keeps enough.
-      wanted: float32 [B].
+      weight: as large.
+      low, high: float32 [B]; `low` keeps enough, what is above `high` does not.
+      wanted: [B].
       rows: bool [B].
     """
+    floor = jnp.where(jnp.isfinite(logits), logits, jnp.inf).min(axis=1).min(axis=0)
+    low, high = jnp.maximum(low, floor), jnp.nextafter(high, jnp.inf)
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        middle = low + (high - low) / 2
+        enough = _total(logits, weight, middle) >= wanted
+        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+
+    low, high = lax.fori_loop(0, PASSES, halve, (low, high))
+    groups = logits.reshape(-1, GROUP, logits.shape[2])
+    near = ((groups >= low) & (groups < high)).any(axis=1)  # [V / GROUP, B]
+    few = rows & (near.sum(axis=0) <= NEAR)
+    order = near.astype(jnp.float32)
+    inside = _take_groups(groups, order, NEAR)
+    inside_weight = jnp.where(inside < high, _take_groups(weight.reshape(groups.shape), order, NEAR), 0.0)
+    above = _total(logits, weight, high)
+    found = _bisect(inside, inside_weight, low, high, wanted - above, few)
+    rest = rows & ~few
+    return lax.cond(
+        jnp.any(rest),
+        lambda: jnp.where(rest, _bisect(logits, weight, low, high, wanted, rest), found),
+        lambda: found,
+    )
+
+
+def _total(logits: jax.Array, weight: jax.Array, least: jax.Array) -> jax.Array:
+    """The weight of the logits that are no less, [B]."""
+    return jnp.where(logits >= least, weight, 0.0).sum(axis=1).sum(axis=0)
+
+
+def _bisect(
+    logits: jax.Array, weight: jax.Array, low: jax.Array, high: jax.Array, wanted: jax.Array, rows: jax.Array
+) -> jax.Array:
+    """`_greatest` by bisection of floats as ordered integers, where `high` does not keep enough."""
 
     def step(bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = bounds  # `low` keeps enough, `high` does not.
+        low, high = bounds
         middle = (low >> 1) + (high >> 1) + (low & high & 1)
-        kept = jnp.where(logits >= _float(middle), 1.0 if weight is None else weight, 0.0)
-        total = kept.sum(axis=1).sum(axis=0)
-        enough = total >= wanted
-        high = jnp.where(enough, jnp.where(total == wanted, middle + 1, high), middle)
-        return jnp.where(enough, middle, low), high
+        enough = _total(logits, weight, _float(middle)) >= wanted
+        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
 
     def unfinished(bounds: tuple[jax.Array, jax.Array]) -> jax.Array:
         return jnp.any(bounds[0] + 1 < bounds[1])
 
     start = _ordered(low)
-    found, _ = lax.while_loop(unfinished, step, (start, jnp.where(rows, _ordered(high) + 1, start + 1)))
+    found, _ = lax.while_loop(unfinished, step, (start, jnp.where(rows, _ordered(high), start + 1)))
     return jnp.where(rows, _float(found), -jnp.inf)
 
 

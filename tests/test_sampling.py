@@ -135,6 +135,37 @@ def test_a_wide_vocabulary_keeps_as_many_as_asked():
         np.testing.assert_allclose(out.logprob, np.asarray(logits)[out.token, np.arange(8)] - mass, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"top_k": 50}, {"top_k": 400}, {"top_p": 0.3}, {"top_p": 0.95}, {"top_k": 900, "top_p": 0.8}], ids=str
+)
+def test_every_way_to_the_cut_keeps_what_the_definition_keeps(settings):
+    """Peaked rows, flat ones, rows of equal logits (which are kept together) and rows with bans, side by side."""
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(6000, 8)).astype(np.float32)
+    logits[:20, 0] += 15  # A few hold all the mass.
+    logits[:, 1] *= 20
+    logits[:, 2] = 1.25  # All are equal.
+    logits[:, 3] = np.round(logits[:, 3] * 2) / 2  # Many are.
+    logits[rng.integers(6000, size=3000), 4] = -1e30
+    wanted = law(8, 6000, **settings)
+    wanted.banned[::2, 5] = True
+    for uniform in (0.0, 0.3, 1 - 2**-24):
+        out = run(logits, np.full(8, uniform, np.float32), wanted)
+        for row in range(8):
+            allowed = ~wanted.banned[:6000, row]
+            x = np.where(allowed, logits[:, row], -np.inf).astype(np.float64)
+            p = np.exp(x - x.max())
+            keep = p >= np.sort(p)[::-1][settings.get("top_k", 6000) - 1]
+            order = np.argsort(-p, kind="stable")
+            mass = np.cumsum(np.where(keep, p, 0)[order])
+            least = p[order[np.argmax(mass >= settings.get("top_p", 1.0) * mass[-1] * (1 - 1e-7))]]
+            keep &= allowed & ((p >= least) | (settings.get("top_p", 1.0) == 1))
+            token = int(out.token[row])
+            assert keep[token], (row, uniform)
+            mass_kept = np.log(p[keep].sum())
+            assert abs(out.logprob[row] - (x[token] - x.max() - mass_kept)) < 2e-4, (row, uniform)
+
+
 @pytest.mark.parametrize("seed", [0, 7, 2**31, 2**32 - 1])
 def test_the_key_is_that_of_the_seed(seed):
     made = row_keys(*(np.array([x], np.uint32) for x in (seed, 1, 2, 3)))
