@@ -286,7 +286,8 @@ class Server:
 
     def _limit(self, limits: dict) -> None:
         many = limits["processes"] > 1
-        seconds = math.ceil(limits["cpu_s"]) + 1  # A backstop: the server looks closer.
+        # A backstop, by the kernel's ticks, which may run far ahead of the time that the server measures.
+        seconds = 2 * math.ceil(limits["cpu_s"]) + 2
         biggest = max(limits["file_mb"] * MB, limits["output_kb"] * 1024 + 1)
         wanted = {
             resource.RLIMIT_CPU: seconds,
