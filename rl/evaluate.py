@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # `import rl` loads this module, and must not load JAX.
     from graders import Grader
     from policy import Model, Params, Versioned
     from rl.types import Draw, Group
+    from rl.worker import Environment
     from verifiers import Problem, Verdict, Verifier
 
 CONFIDENCE = 0.95
@@ -164,6 +165,8 @@ def evaluate(
     samples: int = 1,
     temperature: float = 0.0,
     max_tokens: int = 32,
+    environment: Environment | None = None,
+    max_turns: int = 8,
     slots: int = 64,
     seed: int = 0,
     dtype: str | None = None,
@@ -184,6 +187,7 @@ def evaluate(
       samples: K, answers a problem.
       temperature: 0 is greedy.
       max_tokens: the longest answer.
+      environment, max_turns: what answers the policy's turns, and how many it has, as in `RunConfig`.
       slots: rows that a worker decodes at once.
       seed: of the sampling, and of the weights of a model without a file.
       dtype: of matrix products: "float32", "bfloat16", or what the device is fast at.
@@ -217,6 +221,8 @@ def evaluate(
             prompt_columns=longest,
             max_tokens=max_tokens,
             dtype=dtype,
+            environment=environment,
+            max_turns=max_turns,
             name="worker",
             count=num_workers,
             concurrency=slots,

@@ -160,6 +160,34 @@ def test_what_is_sampled_hangs_on_the_problem_alone():
     assert part.texts == (whole.texts[4], whole.texts[0])
 
 
+class Brief(policy.ByteTokenizer):
+    """Every byte above the middle ends a turn."""
+
+    ends = frozenset(range(128, 258))
+
+
+@pytest.mark.filterwarnings("ignore:The environment of")
+def test_an_environment_answers_in_an_evaluation_too():
+    shape = dataclasses.replace(SHAPE, width=16, context=64)
+    model = policy.from_scratch(shape, Brief())
+    problems = [Problem(str(i), "x" * (i + 1), "a", "letter") for i in range(4)]
+    asked = set()
+
+    def tool(problem, tokens, mask):
+        asked.add(problem.id)
+        if problem.id == "3":
+            raise RuntimeError("no tool today")
+        return None if (~mask).sum() >= 2 else [70, 71]
+
+    some = {"samples": 4, "temperature": 1.0, "max_tokens": 24, "slots": 8}
+    found = evaluate(model, problems, {"letter": first_letter}, environment=tool, **some)
+    assert asked == {"0", "1", "2", "3"}
+    assert "error" in found.outcomes[3]
+    assert found.texts != evaluate(model, problems, {"letter": first_letter}, **some).texts
+    with pytest.raises(ValueError, match="max_turns must be at least 1"):
+        evaluate(model, problems, {"letter": first_letter}, environment=tool, max_turns=0, **some)
+
+
 def test_an_evaluation_that_cannot_be():
     model = policy.from_scratch(SHAPE, policy.ByteTokenizer())
     problem = Problem("0", "x" * 60, "a", "letter")
