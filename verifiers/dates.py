@@ -6,29 +6,17 @@ a.m. or p.m. may be either, unless it is beyond 12:59.
 
 from __future__ import annotations
 
-import calendar
+import functools
 import re
 from typing import NamedTuple
 
-_MONTHS = [name.lower() for name in calendar.month_name]
+_MONTHS = [
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+]  # fmt: skip
 _MONTH = r"(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)(?P<rest>[a-z]*)\.?"
 _WEEKDAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?\.?,?\s+)?"
 _DAY, _YEAR = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th)?", r"(?P<year>[0-9]{4})"
-_DATES = [
-    re.compile(pattern)
-    for pattern in (
-        rf"{_WEEKDAY}(?:the\s+)?{_DAY}\s+(?:of\s+)?{_MONTH}(?:,?\s+{_YEAR})?",  # 5 June 2021
-        rf"{_WEEKDAY}{_MONTH}\s+(?:the\s+)?{_DAY}(?:,?\s+{_YEAR})?",  # June 5, 2021
-        rf"{_MONTH},?\s+{_YEAR}",  # June 2021
-        rf"{_YEAR}-(?P<m>[0-9]{{2}})-{_DAY}",  # 2021-06-05
-        rf"{_YEAR}/(?P<m>[0-9]{{1,2}})/{_DAY}",  # 2021/6/5
-        rf"(?P<m>[0-9]{{1,2}})/{_DAY}/{_YEAR}",  # 6/5/2021, as it is written where months come first
-    )
-]
-_TIME = re.compile(
-    r"(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-9]{2}))?(?::(?P<second>[0-9]{2}))?"
-    r"\s*(?P<half>[ap]\.?\s?m\.?|noon|midnight|o'clock)?"
-)
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{([^{}]*)\}")
 _MAYBE = re.compile(
     r"[0-9]:[0-9]{2}|[0-9]\s*(?:\\text\s*\{\s*)?[ap]\.?\s?m\b|noon|midnight|o'clock|[0-9][-/][0-9]{1,2}[-/][0-9]|"
@@ -36,6 +24,24 @@ _MAYBE = re.compile(
     re.IGNORECASE,
 )
 MAX_LENGTH = 60
+
+
+@functools.cache
+def _patterns() -> tuple[list[re.Pattern[str]], re.Pattern[str]]:
+    """Of dates, and of times. Compiled when the first is asked for."""
+    dates = (
+        rf"{_WEEKDAY}(?:the\s+)?{_DAY}\s+(?:of\s+)?{_MONTH}(?:,?\s+{_YEAR})?",  # 5 June 2021
+        rf"{_WEEKDAY}{_MONTH}\s+(?:the\s+)?{_DAY}(?:,?\s+{_YEAR})?",  # June 5, 2021
+        rf"{_MONTH},?\s+{_YEAR}",  # June 2021
+        rf"{_YEAR}-(?P<m>[0-9]{{2}})-{_DAY}",  # 2021-06-05
+        rf"{_YEAR}/(?P<m>[0-9]{{1,2}})/{_DAY}",  # 2021/6/5
+        rf"(?P<m>[0-9]{{1,2}})/{_DAY}/{_YEAR}",  # 6/5/2021, as it is written where months come first
+    )
+    time = (
+        r"(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-9]{2}))?(?::(?P<second>[0-9]{2}))?"
+        r"\s*(?P<half>[ap]\.?\s?m\.?|noon|midnight|o'clock)?"
+    )
+    return [re.compile(pattern) for pattern in dates], re.compile(time)
 
 
 class Date(NamedTuple):
@@ -60,18 +66,15 @@ def read(text: str) -> Date | Time | None:
 
 
 def _date(text: str) -> Date | None:
-    for pattern in _DATES:
+    for pattern in _patterns()[0]:
         if found := pattern.fullmatch(text):
             parts = found.groupdict()
             if "m" in parts:
                 month = int(parts["m"])
             else:
                 name = parts["month"] + parts["rest"]
-                months = [
-                    number for number, full in enumerate(_MONTHS) if full.startswith(parts["month"][:3]) and number
-                ]
-                month = months[0]
-                if parts["rest"] and name != _MONTHS[month]:
+                month = next(i for i, full in enumerate(_MONTHS, 1) if full.startswith(parts["month"][:3]))
+                if parts["rest"] and name != _MONTHS[month - 1]:
                     return None  # "marbles"
             day = int(parts["day"]) if parts.get("day") else None
             if not 1 <= month <= 12 or (day is not None and not 1 <= day <= 31):
@@ -83,7 +86,7 @@ def _date(text: str) -> Date | None:
 def _time(text: str) -> Time | None:
     if text in ("noon", "midnight"):
         return Time(frozenset({43_200 if text == "noon" else 0}))
-    found = _TIME.fullmatch(text)
+    found = _patterns()[1].fullmatch(text)
     if found is None or (found["minute"] is None and found["half"] is None):
         return None
     hour, minute, second = (int(found[name] or 0) for name in ("hour", "minute", "second"))
