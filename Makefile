@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: train test test-all lint format clean
+.PHONY: train test test-slow lint format clean
 
 train: .venv/.train
 	$(BIN)/assay train examples/instructions.py $(ARGS)
@@ -13,8 +13,8 @@ train: .venv/.train
 test: .venv/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
-test-all: .venv/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+test-slow: .venv/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

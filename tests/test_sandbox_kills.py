@@ -253,5 +253,6 @@ def test_nothing_grows(level):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_ten_thousand_programs_leave_nothing():
     flat(10_000, SAFE[0])
