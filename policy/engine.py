@@ -3,9 +3,10 @@
 A fixed number of slots decodes together, one token a step; a slot that finishes is refilled at once. A prompt is
 computed once for all its samples. What a row samples depends on (seed, stream, index, sample), on its prompt and
 on the parameters, and on nothing else: not on its slot, its neighbors or the order of arrival. On one backend
-that holds bit for bit, because every dispatch has the same shape.
+that holds bit for bit: rows that are computed together are always as many, a prompt is computed in chunks of fixed
+columns, and attention takes the cache page by page (policy.cache).
 
-Letters: B slots, N prompts of a prefill block, P its columns, T columns of the cache.
+Letters: B slots, N prompts of a block, W columns of a chunk, Q columns of a page.
 """
 
 from __future__ import annotations
@@ -13,29 +14,24 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
-import functools
 import itertools
 import warnings
 from collections.abc import Callable, Hashable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from policy.memory import PREFILL_ROWS, ROWS, round_up
+from policy.cache import Cache, empty_cache
+from policy.memory import PREFILL_ROWS, PREFIX_BYTES, layout, round_up
+from policy.pages import PageTable
+from policy.prefixes import Prefixes
+from policy.programs import programs
 from policy.requests import Reply, SamplingOptions, Written, ask, cut_at, stop_at
-from policy.sampling import Law, Sampled, plain_law, row_keys, sample, uniforms
-from policy.transformer import Cache, fast_dtype, from_host, make_policy
-from policy.types import Completion, Model, TransformerConfig, Versioned
-
-
-class _Block(NamedTuple):
-    """A prefilled block of prompts, kept while samples of them wait for a slot."""
-
-    hidden: jax.Array  # [D, N, P]
-    cache: Cache
+from policy.sampling import Law, Sampled, plain_law
+from policy.transformer import fast_dtype, from_host
+from policy.types import Completion, Model, Versioned
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -53,8 +49,7 @@ class _Request:
     max_turns: int
     on_token: Callable[[Written], None] | None
     started: int = 0
-    block: _Block | None = None
-    place: int = 0  # In the block.
+    place: int | None = None  # Its row in the block of prompts.
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -80,7 +75,15 @@ class Engine:
     """Holds one version of the parameters, the slots and their cache. Belongs to one thread."""
 
     def __init__(
-        self, model: Model, *, seed: int, slots: int, prompt_columns: int, max_tokens: int, dtype: str | None = None
+        self,
+        model: Model,
+        *,
+        seed: int,
+        slots: int,
+        prompt_columns: int,
+        max_tokens: int,
+        dtype: str | None = None,
+        prefix_bytes: int = PREFIX_BYTES,
     ):
         """
         Args:
@@ -89,6 +92,7 @@ class Engine:
           prompt_columns: the longest prompt.
           max_tokens: the longest completion.
           dtype: of the matrix products; default: what the device is fast at.
+          prefix_bytes: of the keys and values that are kept of prompts which may begin alike; 0 keeps none.
 
         Raises:
           ValueError: the context has no room for the prompt and the completion.
@@ -104,14 +108,14 @@ class Engine:
                 f"{config.context} tokens of {model.name}: shorten one of them."
             )
         self._config, self._tokenizer, self._seed = config, model.tokenizer, seed
-        self._max_tokens = max_tokens
-        self._p, slots = round_up(prompt_columns), round_up(slots, ROWS)
-        self._functions = _compile(config, dtype or fast_dtype())
-        columns = round_up(self._p + max_tokens)
-        k, c = config.num_kv_heads, config.head_dim
-        self._cache: Cache = tuple(
-            (jnp.zeros((slots, k, c, columns)), jnp.zeros((slots, k, columns, c))) for _ in range(config.num_layers)
-        )
+        self._max_tokens, self._most = max_tokens, min(round_up(prompt_columns), config.context - max_tokens)
+        self._at = layout(slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens)
+        self._programs = programs(config, dtype or fast_dtype())
+        self._prefixes = Prefixes(prefix_bytes, self._at.chunk)
+        slots = self._at.slots
+        self._empty()
+        self._prompts: Cache | None = None  # Of the block.
+        self._hidden: jax.Array | None = None  # Of the last token of each prompt of the block, [D, N].
         self._rows: list[_Row | None] = [None] * slots
         self._token = np.zeros(slots, np.int32)
         self._position = np.zeros(slots, np.int32)  # Of the token that is to be decoded.
@@ -139,6 +143,14 @@ class Engine:
             raise RuntimeError("Engine.load: completions are being written; step until the engine is idle.")
         self._params = from_host(params.params)
         self.version = params.version
+        self._prefixes.clear()
+        if self._pages.count > self._at.slots:
+            self._empty()
+
+    def _empty(self) -> None:
+        """Makes a cache with a page a slot."""
+        self._pages = PageTable(self._at.slots, self._at.pages, self._at.page)
+        self._cache: Cache = empty_cache(self._config, self._at.slots, self._at.page)
 
     def submit(
         self,
@@ -174,8 +186,8 @@ class Engine:
         tokens = np.asarray(prompt, np.int32)
         if name in self._alive:
             raise ValueError(f"A request {name!r} is being written already: give each its own name.")
-        if not 1 <= len(tokens) <= self._p:
-            raise ValueError(f"A prompt must have 1 to {self._p} tokens, got {len(tokens)} (request {name!r}).")
+        if not 1 <= len(tokens) <= self._most:
+            raise ValueError(f"A prompt must have 1 to {self._most} tokens, got {len(tokens)} (request {name!r}).")
         if tokens.min() < 0 or tokens.max() >= self._config.vocab_size:
             raise ValueError(
                 f"Request {name!r} has a token outside the vocabulary of {self._config.vocab_size}: "
@@ -224,9 +236,17 @@ class Engine:
         finished = self._resume() + self._fill()
         live = [slot for slot, row in enumerate(self._rows) if row is not None and row.reply is None]
         if live:
+            for slot in live:
+                self._reach(slot, int(self._position[slot]))
             # A slot that waits computes its last token again and again, and writes the same column.
-            sampled, self._cache = self._functions.decode(
-                self._params, self._cache, self._token, self._position, self._keys, self._device_law()
+            sampled, self._cache = self._programs.decode(
+                self._params,
+                self._cache,
+                self._token,
+                self._position,
+                self._keys,
+                self._device_law(),
+                self._pages.arrays(),
             )
             # Before its inputs change: on a CPU the computation may read them in place.
             sampled = jax.device_get(sampled)
@@ -265,53 +285,100 @@ class Engine:
         """Puts waiting samples into free slots, each with its first token."""
         finished = []
         while self._waiting and None in self._rows:
-            if self._waiting[0].block is None:
+            if self._waiting[0].place is None:
                 self._prefill()
-            block = self._waiting[0].block
-            assert block is not None
             taken: list[int] = []
             for slot in [slot for slot, row in enumerate(self._rows) if row is None]:
-                if not self._waiting or self._waiting[0].block is not block:
+                if not self._waiting or self._waiting[0].place is None:
                     break
                 request = self._waiting[0]
                 self._rows[slot] = _Row(request, request.started)
                 request.started += 1
                 taken.append(slot)
                 if request.started == len(request.completions):
-                    self._waiting.popleft().block = None
-            finished += self._start(block, taken)
+                    self._waiting.popleft()
+            finished += self._start(taken)
         return finished
 
     def _prefill(self) -> None:
-        """Computes the next prompts, as one block."""
-        requests = list(itertools.islice((r for r in self._waiting if r.block is None), PREFILL_ROWS))
-        tokens = np.full((PREFILL_ROWS, self._p), self._tokenizer.pad, np.int32)
-        for place, request in enumerate(requests):
-            tokens[place, : len(request.prompt)] = request.prompt
-        block = _Block(*self._functions.prefill(self._params, tokens))
-        for place, request in enumerate(requests):
-            request.block, request.place = block, place
+        """Computes the next prompts as one block, a chunk of each at a time.
 
-    def _start(self, block: _Block, taken: list[int]) -> Finished:
-        n = len(self._rows)
-        slots, places, source, last = np.zeros((4, n), np.int32)
+        A prompt whose first chunks are kept begins after them; one that is done computes its last chunk again.
+        """
+        assert self.version is not None
+        n, w = PREFILL_ROWS, self._at.chunk
+        requests = list(itertools.islice(self._waiting, n))
+        if self._prompts is None:
+            self._prompts = empty_cache(self._config, n * self._at.prompt_pages, self._at.page)
+        at, final = np.zeros((2, n), np.int32)  # Chunks.
+        for place, request in enumerate(requests):
+            request.place = place
+            known = self._prefixes.find(self.version, request.prompt)
+            for i, chunk in enumerate(known):
+                to = np.array([self._prompt_page(place, i * w)], np.int32), np.array([i * w % self._at.page], np.int32)
+                self._prompts = self._programs.copy(self._prompts, chunk, 1, *to, *np.zeros((2, 1), np.int32), width=w)
+            at[place], final[place] = len(known), (len(request.prompt) - 1) // w
+        for _ in range(int((final - at).max()) + 1):
+            tokens, last = np.full((n, w), self._tokenizer.pad, np.int32), np.zeros(n, np.int32)
+            for place, request in enumerate(requests):
+                chunk = request.prompt[at[place] * w : (at[place] + 1) * w]
+                tokens[place, : len(chunk)], last[place] = chunk, len(chunk) - 1
+            self._hidden, self._prompts = self._programs.prefill(self._params, tokens, at * w, last, self._prompts)
+            at = np.minimum(at + 1, final)
+        for place, request in enumerate(requests):
+            self._keep(place, request.prompt)
+
+    def _prompt_page(self, place: int, column: int) -> int:
+        """Where a column of a prompt of the block is."""
+        return column // self._at.page * PREFILL_ROWS + place
+
+    def _keep(self, place: int, prompt: np.ndarray) -> None:
+        """Keeps the whole chunks of a prompt of the block."""
+        assert self.version is not None
+        w = self._at.chunk
+        for end in range(w, len(prompt) + 1, w):
+            if self._prefixes.room and not self._prefixes.holds(self.version, prompt[:end]):
+                page, column = self._prompt_page(place, end - w), (end - w) % self._at.page
+                chunk = self._programs.take(self._prompts, page, column, width=w)
+                self._prefixes.keep(self.version, prompt[:end], chunk)
+
+    def _start(self, taken: list[int]) -> Finished:
+        n, w = len(self._rows), self._at.chunk
+        source = np.zeros(n, np.int32)
         names = np.zeros((4, n), np.uint32)  # seed, stream, index, sample
-        for i, slot in enumerate(taken):
+        runs: list[tuple[int, int, int, int]] = []  # As `copy_chunks` takes them.
+        for slot in taken:
             row = self._row(slot)
             request, options = row.request, row.request.options
-            slots[i], places[i] = slot, request.place
-            source[slot], last[slot] = request.place, len(request.prompt) - 1
+            assert request.place is not None
+            source[slot] = request.place
             seed = self._seed if options.seed is None else options.seed
             names[:, slot] = seed, request.stream, request.index, row.sample
             self._position[slot] = len(request.prompt)
             self._set_law(slot, options)
-        keys = np.asarray(self._functions.keys(*names))
+            self._reach(slot, len(request.prompt) - 1)
+            for column in range(0, len(request.prompt), w):
+                place = column % self._at.page
+                runs.append((self._pages.page(slot, column), place, self._prompt_page(request.place, column), place))
+        keys = np.asarray(self._programs.keys(*names))
         self._keys[taken] = keys[taken]
-        self._cache = self._functions.insert(self._cache, block.cache, slots, places, len(taken))
-        sampled = self._functions.first(
-            self._params, block.hidden, source, last, self._keys, self._position, self._device_law()
+        for some in (runs[i : i + n] for i in range(0, len(runs), n)):
+            arrays = np.zeros((4, n), np.int32)
+            arrays[:, : len(some)] = np.array(some).T
+            self._cache = self._programs.copy(self._cache, self._prompts, len(some), *arrays, width=w)
+        sampled = self._programs.first(
+            self._params, self._hidden, source, self._keys, self._position, self._device_law()
         )
         return self._write(taken, jax.device_get(sampled))
+
+    def _reach(self, slot: int, column: int) -> None:
+        """Gives a slot the pages up to a column."""
+        if self._pages.reach(slot, column):
+            cache, self._cache = list(self._cache), ()
+            for i in range(len(cache)):  # One after the other, so that only one is there twice.
+                k, v = cache[i]
+                cache[i] = self._programs.grow(k, self._pages.count), self._programs.grow(v, self._pages.count)
+            self._cache = tuple(cache)
 
     def _set_law(self, slot: int, options: SamplingOptions) -> None:
         law = self._law
@@ -392,6 +459,7 @@ class Engine:
     def _free(self, slot: int) -> None:
         self._rows[slot] = None
         self._position[slot] = 0
+        self._pages.free(slot)
         self._set_law(slot, _GREEDY)  # Which costs nothing.
 
     def _row(self, slot: int) -> _Row:
@@ -416,52 +484,3 @@ class Engine:
 
 
 _GREEDY = SamplingOptions(temperature=0)
-
-
-class _Functions(NamedTuple):
-    keys: jax.stages.Wrapped
-    prefill: jax.stages.Wrapped
-    insert: jax.stages.Wrapped
-    first: jax.stages.Wrapped
-    decode: jax.stages.Wrapped
-
-
-@functools.cache
-def _compile(config: TransformerConfig, dtype: str) -> _Functions:
-    """The jitted functions of an engine; engines of one shape in one process share what was compiled."""
-    policy = make_policy(config, dtype)
-
-    def prefill(params, tokens):
-        hidden, cache = policy.prefill(params, tokens)
-        return hidden.reshape(config.width, *tokens.shape), cache
-
-    def insert(cache, block, slots, rows, n):
-        """Copies row rows[i] of the block into slot slots[i], for i < n."""
-
-        def one(i, cache):
-            return jax.tree.map(
-                lambda to, new: lax.dynamic_update_slice(
-                    to, lax.dynamic_slice_in_dim(new, rows[i], 1), (slots[i], 0, 0, 0)
-                ),
-                cache,
-                block,
-            )
-
-        return lax.fori_loop(0, n, one, cache)
-
-    def first(params, hidden, source, last, keys, position, law):
-        """Samples the first token of each slot, after column last[slot] of prompt source[slot]."""
-        logits = policy.head(params, hidden[:, source, last])
-        return sample(logits, uniforms(keys, position), law)
-
-    def decode(params, cache, token, position, keys, law):
-        logits, cache = policy.decode(params, token, position, cache)
-        return sample(logits, uniforms(keys, position + 1), law), cache
-
-    return _Functions(
-        keys=jax.jit(row_keys),
-        prefill=jax.jit(prefill),
-        insert=jax.jit(insert, donate_argnums=0),
-        first=jax.jit(first),
-        decode=jax.jit(decode, donate_argnums=1),
-    )

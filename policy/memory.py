@@ -6,27 +6,56 @@ import functools
 import math
 from typing import NamedTuple
 
-from policy.sampling import BLOCK
+from policy.sampling import BLOCK, GROUP, NEAR
 from policy.transformer import parameter_shapes
 from policy.types import TransformerConfig
 
 COLUMNS = 32  # Lengths are multiples of it.
 ROWS = 8  # The number of slots, too: the rest of a vector is computed by other instructions, which round otherwise.
 PREFILL_ROWS = 8  # Prompts that are computed together.
+CHUNK = 64  # Columns of a prompt that are computed together.
+PAGE = 128  # Columns of a page of the cache.
+PREFIX_BYTES = 2**28  # Of chunks of prompts that are kept.
+
+
+class Layout(NamedTuple):
+    """The sizes of an engine, from what its caller asked for."""
+
+    slots: int
+    chunk: int  # Columns.
+    page: int  # Columns; all of a slot's, where these are fewer than PAGE.
+    pages: int  # Of a slot, at most.
+    prompt_pages: int  # Of a prompt, at most.
+
+
+def layout(*, slots: int, prompt_columns: int, max_tokens: int) -> Layout:
+    """What an engine makes of the sizes that `policy.Engine` takes."""
+    prompt = round_up(prompt_columns)
+    chunk = min(prompt, CHUNK)
+    chunked = round_up(prompt, chunk)
+    columns = max(round_up(prompt + max_tokens), chunked)
+    page = min(columns, PAGE)
+    return Layout(round_up(slots, ROWS), chunk, page, -(-columns // page), -(-chunked // page))
 
 
 class EngineMemory(NamedTuple):
     """Bytes."""
 
     token: int  # Of the cache, for one column of one slot.
-    slot: int  # Of the cache.
-    cache: int
+    slot: int  # Of the cache, for a slot that is as long as can be.
+    cache: int  # Where all slots are: it begins with a page a slot, and doubles its pages where they do not suffice.
     parameters: int
-    peak: int  # All that is alive at once: parameters, cache, a block of prompts, and what a step computes.
+    peak: int  # All that is alive at once: parameters, cache, prompts, kept prefixes, and what a step computes.
 
 
 def engine_memory(
-    config: TransformerConfig, *, slots: int, prompt_columns: int, max_tokens: int, dtype: str
+    config: TransformerConfig,
+    *,
+    slots: int,
+    prompt_columns: int,
+    max_tokens: int,
+    dtype: str,
+    prefix_bytes: int = PREFIX_BYTES,
 ) -> EngineMemory:
     """The memory of an engine of these sizes, as `policy.Engine` takes them.
 
@@ -34,27 +63,47 @@ def engine_memory(
     experts is counted as wide as the experts of one token.
     """
     c, size = config, 2 if dtype == "bfloat16" else 4
-    slots, prompt = round_up(slots, ROWS), round_up(prompt_columns)
+    at = layout(slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens)
     token = 2 * 4 * c.num_layers * c.num_kv_heads * c.head_dim
-    slot = token * round_up(prompt + max_tokens)
+    slot = token * at.page * at.pages
     parameters = sum(math.prod(shape) * (size if len(shape) > 1 else 4) for shape in _shapes(c))
     parameters += 2 * c.vocab_size * c.width if dtype == "bfloat16" else 0
-    n = PREFILL_ROWS * prompt  # Columns of a block of prompts.
-    block = n * (token + c.width * size)
+    prompts = PREFILL_ROWS * at.prompt_pages * at.page * token
+    kept = prefix_bytes // (at.chunk * token) * at.chunk * token if prompt_columns > at.chunk else 0
+
+    n = PREFILL_ROWS * at.chunk  # Columns of a chunk of prompts.
     qkv = 4 * n * (c.num_heads + 2 * c.num_kv_heads) * c.head_dim
-    attention = 2 * (4 * n * c.num_heads * prompt + qkv)  # Scores and probabilities; before and after rotation.
+    attention = 2 * (4 * n * c.num_heads * at.chunk + qkv)  # Scores and their exponentials; before and after rotation.
     mlp = 3 * 4 * n * max(c.mlp_width, c.experts_per_token * c.expert_width)
-    logits = 4 * slots * round_up(c.vocab_size, BLOCK)
-    steps = max(max(attention, mlp) + 4 * n * c.width, 3 * logits) + logits // 2
-    return EngineMemory(token, slot, slot * slots, parameters, parameters + slot * slots + block + steps)
+    prefill = max(attention, mlp) + 4 * n * c.width
+    logits = 4 * at.slots * round_up(c.vocab_size, BLOCK)
+    heads = 4 * at.slots * at.pages * c.num_heads  # Of all pages.
+    near = 4 * at.slots * min(round_up(c.vocab_size, BLOCK), NEAR * GROUP)  # Logits in the search for a cut.
+    decode = max(3 * logits + 2 * near, heads * (2 * at.page + 3 * c.head_dim))
+    peak = parameters + slot * at.slots + prompts + kept + max(prefill, decode) + logits // 4  # The last: bans.
+    return EngineMemory(token, slot, slot * at.slots, parameters, peak)
 
 
-def slots_that_fit(config: TransformerConfig, budget: int, *, prompt_columns: int, max_tokens: int, dtype: str) -> int:
+def slots_that_fit(
+    config: TransformerConfig,
+    budget: int,
+    *,
+    prompt_columns: int,
+    max_tokens: int,
+    dtype: str,
+    prefix_bytes: int = PREFIX_BYTES,
+) -> int:
     """The most slots of an engine whose peak is at most `budget` bytes, a multiple of 8; 0 where none fit."""
 
     def peak(slots: int) -> int:
-        sizes = {"prompt_columns": prompt_columns, "max_tokens": max_tokens, "dtype": dtype}
-        return engine_memory(config, slots=slots, **sizes).peak
+        return engine_memory(
+            config,
+            slots=slots,
+            prompt_columns=prompt_columns,
+            max_tokens=max_tokens,
+            dtype=dtype,
+            prefix_bytes=prefix_bytes,
+        ).peak
 
     if peak(ROWS) > budget:
         return 0

@@ -13,7 +13,7 @@ Array = Any  # Of jax or, on the host, of numpy.
 BLOCK = 256  # Tokens of a block: the vocabulary is searched block by block, then within one.
 GROUP = 16  # Tokens of a group, in the search for the greatest logits.
 LEADERS = 64  # The greatest logits of a row, which are sorted.
-PASSES, NEAR = 10, 256  # Of a bisection over all logits, and the groups that it must leave.
+PASSES, NEAR = 10, 256  # Of a bisection over all logits at a time, and the groups that it shall leave.
 
 
 class Law(NamedTuple):
@@ -156,8 +156,8 @@ def _greatest(
 ) -> jax.Array:
     """A c with sum(weight where logits >= c) >= wanted that keeps the fewest logits, for each of `rows`; else -inf.
 
-    By bisection: a few passes over all logits; then over the groups that hold a logit between the bounds, as far as
-    they are few; in a row where they are many, since its logits are equal, over all of them again.
+    By bisection: over all logits, until few groups hold one between the bounds or no number is left between these;
+    then over those groups.
 
     Args:
       logits: float32 [V / BLOCK, BLOCK, B].
@@ -166,30 +166,31 @@ def _greatest(
       wanted: [B].
       rows: bool [B].
     """
-    floor = jnp.where(jnp.isfinite(logits), logits, jnp.inf).min(axis=1).min(axis=0)
-    low, high = jnp.maximum(low, floor), jnp.nextafter(high, jnp.inf)
-
-    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = bounds
-        middle = low + (high - low) / 2
-        enough = _total(logits, weight, middle) >= wanted
-        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
-
-    low, high = lax.fori_loop(0, PASSES, halve, (low, high))
     groups = logits.reshape(-1, GROUP, logits.shape[2])
-    near = ((groups >= low) & (groups < high)).any(axis=1)  # [V / GROUP, B]
-    few = rows & (near.sum(axis=0) <= NEAR)
-    order = near.astype(jnp.float32)
+
+    def near(low: jax.Array, high: jax.Array) -> jax.Array:
+        return ((groups >= low) & (groups < high)).any(axis=1)  # [V / GROUP, B]
+
+    def narrow(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        low, high, rows = state
+
+        def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            low, high = bounds
+            middle = low + (high - low) / 2
+            enough = _total(logits, weight, middle) >= wanted
+            return jnp.where(rows & enough, middle, low), jnp.where(rows & ~enough, middle, high)
+
+        low, high = lax.fori_loop(0, PASSES, halve, (low, high))
+        middle = low + (high - low) / 2
+        return low, high, rows & (near(low, high).sum(axis=0) > NEAR) & (low < middle) & (middle < high)
+
+    floor = jnp.where(jnp.isfinite(logits), logits, jnp.inf).min(axis=1).min(axis=0)
+    start = jnp.maximum(low, floor), jnp.nextafter(high, jnp.inf), rows
+    low, high, _ = lax.while_loop(lambda state: jnp.any(state[2]), narrow, start)
+    order = near(low, high).astype(jnp.float32)
     inside = _take_groups(groups, order, NEAR)
     inside_weight = jnp.where(inside < high, _take_groups(weight.reshape(groups.shape), order, NEAR), 0.0)
-    above = _total(logits, weight, high)
-    found = _bisect(inside, inside_weight, low, high, wanted - above, few)
-    rest = rows & ~few
-    return lax.cond(
-        jnp.any(rest),
-        lambda: jnp.where(rest, _bisect(logits, weight, low, high, wanted, rest), found),
-        lambda: found,
-    )
+    return _bisect(inside, inside_weight, low, high, wanted - _total(logits, weight, high), rows)
 
 
 def _total(logits: jax.Array, weight: jax.Array, least: jax.Array) -> jax.Array:

@@ -22,13 +22,12 @@ import ml_dtypes
 import numpy as np
 from jax import lax
 
-from policy.attention import attend, biases, capped, make_tiles, rotations, softmax_over_keys
+from policy.attention import attend, capped, make_tiles, rotations
+from policy.cache import Cache, Pages, attend_chunk, attend_pages, page_biases
 from policy.experts import RouterSums, Routing, make_plan, mixture, route, router_sums, tile_columns
-from policy.products import Matrix, batched_dot, is_matrix, linear, transposed
-from policy.rotary import rotate
+from policy.products import Matrix, is_matrix, linear, transposed
 from policy.types import Array, Params, TransformerConfig
 
-Cache = tuple[tuple[jax.Array, jax.Array], ...]  # Per layer: K [B, K, C, T] and V [B, K, T, C], float32.
 Attention = Callable[[int, jax.Array, Any], tuple[jax.Array, Any]]  # (layer, qkv, its state) -> (output, new state)
 
 
@@ -47,10 +46,11 @@ class Policy(NamedTuple):
     routed: Callable[..., tuple[jax.Array, RouterSums]]
     # (params, hidden [D, N]) -> float32 logits [V, N].
     head: Callable[[Params, jax.Array], jax.Array]
-    # (params, tokens int32 [N, P]) -> hidden [D, N P]; per layer K [N, K, C, P], V [N, K, P, C].
-    prefill: Callable[[Params, jax.Array], tuple[jax.Array, Cache]]
-    # (params, tokens int32 [B], position int32 [B], cache) -> float32 logits [V, B], cache.
-    decode: Callable[[Params, jax.Array, jax.Array, Cache], tuple[jax.Array, Cache]]
+    # A chunk of each of B prompts: (params, tokens int32 [B, W], first column int32 [B], last int32 [B], cache) ->
+    # hidden [D, B] of each chunk's column `last`, cache.
+    prefill: Callable[[Params, Array, Array, Array, Cache], tuple[jax.Array, Cache]]
+    # (params, tokens int32 [B], position int32 [B], pages, cache) -> float32 logits [V, B], cache.
+    decode: Callable[[Params, Array, Array, Pages, Cache], tuple[jax.Array, Cache]]
 
 
 def make_policy(config: TransformerConfig, dtype: jnp.dtype | str = jnp.float32) -> Policy:
@@ -401,65 +401,35 @@ def _embedded(rows: jax.Array, tokens: jax.Array) -> jax.Array:
     return transposed(x.astype(jnp.float32))
 
 
-def _prefill(config, dtype, tokens):
+def _prefill(config, dtype, tokens, first, last, cache):
     c = config
-    n, p = tokens.shape
-    position = jnp.tile(jnp.arange(p), n)
-    turns = rotations(c, position, p)
-    key, query = jnp.arange(p)[:, None], jnp.arange(p)
-    bias = [jnp.broadcast_to(x, (n, p, p)) for x in biases(c, key <= query, query - key)]  # [N, P keys, P queries]
-
-    def attention(i: int, qkv: jax.Array, _: None):
-        x = qkv.reshape(-1, c.head_dim, n * p)  # [H + 2K, C, N P]
-        turned = rotate(x[: c.num_heads + c.num_kv_heads], *turns[i])
-        q = (turned[: c.num_heads] * c.scale).astype(dtype)
-        q = q.reshape(c.num_kv_heads, -1, c.head_dim, n, p).transpose(3, 0, 2, 1, 4)  # [N, K, C, R, P]
-        q = q.reshape(n, c.num_kv_heads, c.head_dim, -1)
-        k = turned[c.num_heads :].reshape(c.num_kv_heads, c.head_dim, n, p).transpose(2, 0, 1, 3)  # [N, K, C, P]
-        v = x[c.num_heads + c.num_kv_heads :].reshape(c.num_kv_heads, c.head_dim, n, p).transpose(2, 0, 1, 3)
-        scores = capped(batched_dot(k.swapaxes(2, 3).astype(dtype), q, (3, 2)), c.attention_cap)
-        a = softmax_over_keys(scores, bias[i]).astype(dtype)
-        o = batched_dot(v.astype(dtype), a, (3, 2)).astype(dtype)  # [N, K, C, R P]
-        o = o.reshape(n, c.num_kv_heads, c.head_dim, -1, p).transpose(1, 3, 2, 0, 4).reshape(-1, n * p)
-        return o, (k, v.swapaxes(2, 3))
-
-    x = _entered(c, _embedded(_rows(c, dtype), tokens.reshape(-1)), position)
-    return decoder(c, dtype, x, attention, [None] * c.num_layers, joined=True)[:2]
-
-
-def _decode(config, dtype, tokens, position, cache):
-    c = config
-    b, t = tokens.shape[0], cache[0][0].shape[3]
-    turns = rotations(c, position, t)
-    key, query = jnp.arange(t), position[:, None]
-    bias = [x[:, None, None] for x in biases(c, key <= query, query - key)]  # [B, 1, 1, T]
+    n, w = tokens.shape
+    length = min(cache[0][0].shape[0] // n * cache[0][0].shape[3], c.context)
+    position = jnp.minimum(first[:, None] + jnp.arange(w), length - 1).reshape(-1)  # Only padding is beyond.
+    turns = rotations(c, position, length)
 
     def attention(i: int, qkv: jax.Array, kv: tuple[jax.Array, jax.Array]):
-        x = qkv.reshape(-1, c.head_dim, b)  # [H + 2K, C, B]
-        turned = rotate(x[: c.num_heads + c.num_kv_heads], *turns[i])
-        q = turned[: c.num_heads].transpose(2, 0, 1).reshape(b, c.num_kv_heads, -1, c.head_dim) * c.scale
-        new = jnp.concatenate([turned[c.num_heads :], x[c.num_heads + c.num_kv_heads :]]).transpose(2, 0, 1)
-        k = _write(kv[0], new[:, : c.num_kv_heads, :, None], position, 3)  # [B, K, C, T]
-        v = _write(kv[1], new[:, c.num_kv_heads :, None, :], position, 2)  # [B, K, T, C]
-        s = capped(batched_dot(q, k, (3, 2)), c.attention_cap) + bias[i]  # [B, K, R, T]
-        e = jnp.exp(s - s.max(axis=-1, keepdims=True))
-        o = batched_dot(e, v, (3, 2)) / e.sum(axis=-1, keepdims=True)  # [B, K, R, C]
-        return o.reshape(b, -1), (k, v)
+        return attend_chunk(c, dtype, i, qkv, turns[i], kv, first)
+
+    x = _entered(c, _embedded(_rows(c, dtype), tokens.reshape(-1)), position)
+    x, cache, _ = decoder(c, dtype, x, attention, cache, axis=1, joined=True)
+    return x.reshape(c.width, n, w)[:, jnp.arange(n), last], cache
+
+
+def _decode(config, dtype, tokens, position, pages, cache):
+    c = config
+    columns = cache[0][0].shape[3]
+    turns = rotations(c, position, pages.table.shape[1] * columns)
+    bias = page_biases(c, pages, position, columns)
+
+    def attention(i: int, qkv: jax.Array, kv: tuple[jax.Array, jax.Array]):
+        return attend_pages(c, qkv, turns[i], bias[i], kv, pages, position)
 
     rows = _rows(c, dtype)
     x = _entered(c, _embedded(rows, tokens), position)
     x, cache, _ = decoder(c, dtype, x, attention, cache, axis=1, joined=True)
     shared = c.tied_embedding and dtype != jnp.bfloat16  # Haiku would number a second table of the same name.
     return _logits(c, rows if shared else Table(c, head_table(c))(), x), cache
-
-
-def _write(cache: jax.Array, new: jax.Array, position: jax.Array, axis: int) -> jax.Array:
-    """Writes one column of each slot: cache [B, ..], new with one column, position int32 [B]."""
-
-    def one(cache, new, t):
-        return lax.dynamic_update_slice_in_dim(cache, new, t, axis - 1)
-
-    return jax.vmap(one)(cache, new, position)
 
 
 # What a device is good at.

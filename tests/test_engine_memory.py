@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from policy import ByteTokenizer, Engine, TransformerConfig, make_policy
-from policy.engine import _compile
-from policy.memory import PREFILL_ROWS, engine_memory, slots_that_fit
+from policy.cache import empty_cache
+from policy.memory import PREFILL_ROWS, engine_memory, layout, slots_that_fit
+from policy.pages import PageTable
+from policy.programs import programs
 from policy.sampling import plain_law
 from policy.transformer import engine_params
 from policy.types import Model
@@ -19,36 +21,44 @@ SHAPE = TransformerConfig(
 )
 
 
-def programs(config, dtype, slots, prompt, columns):
-    """The compiled decode step and prefill, and the bytes of the parameters."""
+def compile_all(config, dtype, **sizes):
+    """The compiled decode step with all its pages, the compiled chunk of prompts, the bytes of the parameters."""
     master = jax.eval_shape(make_policy(config).init, jax.random.key(0))
     params = dict(jax.eval_shape(lambda tree: engine_params(tree, jnp.dtype(dtype)), master))
     shape = jax.ShapeDtypeStruct
     if dtype == "bfloat16":
         params["rows"] = {"w": shape((config.vocab_size, config.width), np.uint16)}
-    k, c, ints = config.num_kv_heads, config.head_dim, shape((slots,), np.int32)
-    cache = tuple(
-        (shape((slots, k, c, columns), np.float32), shape((slots, k, columns, c), np.float32))
-        for _ in range(config.num_layers)
-    )
-    functions = _compile(config, dtype)
-    law = plain_law(slots, config.vocab_size)
-    decode = functions.decode.lower(params, cache, ints, ints, shape((slots, 2), np.uint32), law)
-    prefill = functions.prefill.lower(params, shape((PREFILL_ROWS, prompt), np.int32))
+    at = layout(**sizes)
+    slots, n = shape((at.slots,), np.int32), shape((PREFILL_ROWS,), np.int32)
+    functions = programs(config, dtype)
+    pages = PageTable(at.slots, at.pages, at.page)
+    for slot in range(at.slots):
+        pages.reach(slot, at.pages * at.page - 1)
+    assert pages.count == at.slots * at.pages
+    cache = jax.eval_shape(lambda: empty_cache(config, pages.count, at.page))
+    law, keys = plain_law(at.slots, config.vocab_size), shape((at.slots, 2), np.uint32)
+    decode = functions.decode.lower(params, cache, slots, slots, keys, law, pages.arrays())
+    prompts = jax.eval_shape(lambda: empty_cache(config, PREFILL_ROWS * at.prompt_pages, at.page))
+    prefill = functions.prefill.lower(params, shape((PREFILL_ROWS, at.chunk), np.int32), n, n, prompts)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
     return decode.compile(), prefill.compile(), size
 
 
-@pytest.mark.parametrize(("dtype", "slots", "prompt", "more"), [("float32", 64, 64, 64), ("bfloat16", 16, 256, 32)])
-def test_memory_is_what_the_compiled_programs_take(dtype, slots, prompt, more):
-    decode, prefill, parameters = programs(SHAPE, dtype, slots, prompt, prompt + more)
-    said = engine_memory(SHAPE, slots=slots, prompt_columns=prompt, max_tokens=more, dtype=dtype)
+@pytest.mark.parametrize(
+    ("dtype", "slots", "prompt", "more"),
+    [("float32", 64, 64, 64), ("bfloat16", 16, 256, 32), ("float32", 16, 64, 960), ("bfloat16", 64, 32, 32)],
+)
+def test_memory_is_what_the_compiledprograms_take(dtype, slots, prompt, more):
+    sizes = {"slots": slots, "prompt_columns": prompt, "max_tokens": more}
+    decode, prefill, parameters = compile_all(SHAPE, dtype, **sizes)
+    said = engine_memory(SHAPE, dtype=dtype, prefix_bytes=2**20, **sizes)
     assert said.parameters == parameters
     d, p = decode.memory_analysis(), prefill.memory_analysis()
     assert said.cache == d.alias_size_in_bytes
-    block = p.output_size_in_bytes
+    kept = 2**20 // (64 * said.token) * 64 * said.token if prompt > 64 else 0
     bans = slots * SHAPE.vocab_size
-    peak = parameters + said.cache + block + bans + max(d.temp_size_in_bytes, p.temp_size_in_bytes)
+    peak = parameters + said.cache + p.alias_size_in_bytes + kept + bans
+    peak += max(d.temp_size_in_bytes, p.temp_size_in_bytes)
     assert abs(said.peak / peak - 1) < 0.1, (said, peak, d.temp_size_in_bytes, p.temp_size_in_bytes)
 
 
@@ -61,6 +71,20 @@ def test_the_cache_is_as_large_as_said():
     assert sum(x.nbytes for x in jax.tree.leaves(made._cache)) == said.cache == 16 * said.slot
     assert said.slot == 128 * said.token  # 64 columns of the prompt, and 40, up to the next 32.
     assert said.token == 2 * 4 * 3 * 64
+
+
+def test_the_cache_grows_to_what_was_said_and_no_further():
+    made = Engine(
+        Model("m", SHAPE, ByteTokenizer(), lambda seed: {}), seed=0, slots=8, prompt_columns=33, max_tokens=600,
+        dtype="float32",
+    )  # fmt: skip
+    said = engine_memory(SHAPE, slots=8, prompt_columns=33, max_tokens=600, dtype="float32")
+    sizes = []
+    for slot in range(8):
+        made._reach(slot, 663)
+        sizes.append(sum(x.nbytes for x in jax.tree.leaves(made._cache)) / 8 / 128 / said.token)
+    assert sizes == [2, 4, 4, 4, 6, 6, 6, 6]  # Pages a slot: doubled where they do not suffice, up to 6.
+    assert 6 * 8 * 128 * said.token == said.cache
 
 
 def test_the_slots_that_fit_fit():
@@ -80,7 +104,7 @@ def converted(text, weights):
 def test_bfloat16_programs_convert_no_weight_and_copy_no_cache():
     """Each of these costs two to six times the step, and comes back silently with a new compiler."""
     slots, columns = 16, 96
-    decode, prefill, _ = programs(SHAPE, "bfloat16", slots, 64, columns)
+    decode, prefill, _ = compile_all(SHAPE, "bfloat16", slots=slots, prompt_columns=64, max_tokens=32)
     master = jax.eval_shape(make_policy(SHAPE).init, jax.random.key(0))
     tree = jax.eval_shape(lambda tree: engine_params(tree, jnp.dtype("bfloat16")), master)
     weights = {tuple(leaf.shape) for leaf in jax.tree.leaves(tree) if leaf.ndim == 2}
@@ -90,7 +114,8 @@ def test_bfloat16_programs_convert_no_weight_and_copy_no_cache():
     control = jax.jit(lambda table: table.astype(jnp.float32)).lower(table).compile()
     assert converted(control.as_text(), weights)  # The check sees what it is for.
     k, c = SHAPE.num_kv_heads, SHAPE.head_dim
-    for shape in (f"f32[{slots},{k},{c},{columns}]", f"f32[{slots},{k},{columns},{c}]"):
-        copies = re.findall(rf"= {re.escape(shape)}\S* (copy|convert|transpose|select)\(", decode.as_text())
-        assert not copies, (shape, copies)
-    assert decode.memory_analysis().alias_size_in_bytes == slots * columns * 2 * 4 * 3 * 64
+    for compiled, n in ((decode, slots), (prefill, PREFILL_ROWS)):
+        for shape in (f"f32[{n},{k},{c},{columns}]", f"f32[{n},{k},{columns},{c}]"):
+            copies = re.findall(rf"= {re.escape(shape)}\S* (copy|convert|transpose|select)\(", compiled.as_text())
+            assert not copies, (shape, copies)
+        assert compiled.memory_analysis().alias_size_in_bytes == n * columns * 2 * 4 * 3 * 64

@@ -1,0 +1,216 @@
+"""The cache of keys and values, in pages of columns, and attention over it: a step of decoding, a chunk of a prompt.
+
+A row's columns lie in pages of Q columns, its first ones in its first page. Attention takes each page by itself and
+merges pages by their maxima and sums (online softmax: Milakov & Gimelshein, 2018, arXiv:1805.02867). So a row's bits
+depend neither on the places of its pages, nor on how many pages there are; and only pages that are in use are read.
+
+Letters: N pages, Q columns of a page, B rows, M pages of a row at most, W columns of a chunk, H heads of queries, K of
+keys and values, R = H / K, C head_dim.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from policy.attention import HIDDEN, biases, capped
+from policy.products import batched_dot
+from policy.rotary import rotate
+from policy.types import Array, TransformerConfig
+
+Cache = tuple[tuple[jax.Array, jax.Array], ...]  # Per layer: K [N, K, C, Q] and V [N, K, Q, C], float32.
+Rotation = tuple[jax.Array, jax.Array]  # cos and sin, [.., columns] each.
+
+
+class Pages(NamedTuple):
+    """Whose pages are whose."""
+
+    owner: Array  # int32 [N], the row of each page.
+    start: Array  # int32 [N], its first column; NOBODY where it is free.
+    table: Array  # int32 [B, M], the pages of each row by their columns; any page where there is none yet.
+
+
+NOBODY = 1 << 30
+
+
+def empty_cache(config: TransformerConfig, pages: int, columns: int) -> Cache:
+    """Zeros."""
+    k, c = config.num_kv_heads, config.head_dim
+    return tuple(
+        (jnp.zeros((pages, k, c, columns)), jnp.zeros((pages, k, columns, c))) for _ in range(config.num_layers)
+    )
+
+
+def page_biases(config: TransformerConfig, pages: Pages, position: jax.Array, columns: int) -> list[jax.Array]:
+    """What each layer adds to the scores of a step, [N, 1, 1, Q]; position int32 [B] is that of the new token."""
+    key = pages.start[:, None] + jnp.arange(columns)  # [N, Q]
+    query = position[pages.owner][:, None]
+    return [bias[:, None, None] for bias in biases(config, key <= query, query - key)]
+
+
+def attend_pages(
+    config: TransformerConfig,
+    qkv: jax.Array,
+    rotation: Rotation,
+    bias: jax.Array,
+    kv: tuple[jax.Array, jax.Array],
+    pages: Pages,
+    position: jax.Array,
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """Writes one new column of each row, and attends to those that are written.
+
+    Args:
+      qkv: float32 [(H + 2K) C, B], before rotation.
+      rotation: of `position`.
+      bias: of this layer, from `page_biases`.
+      kv: this layer's cache.
+      position: int32 [B].
+
+    Returns:
+      float32 [B, H C], the layer's cache.
+    """
+    c, b = config, qkv.shape[1]
+    k, v = kv
+    columns = k.shape[3]
+    x = qkv.reshape(-1, c.head_dim, b)  # [H + 2K, C, B]
+    turned = rotate(x[: c.num_heads + c.num_kv_heads], *rotation)
+    q = turned[: c.num_heads].transpose(2, 0, 1).reshape(b, c.num_kv_heads, -1, c.head_dim) * c.scale  # [B, K, R, C]
+    new = jnp.concatenate([turned[c.num_heads :], x[c.num_heads + c.num_kv_heads :]]).transpose(2, 0, 1)  # [B, 2K, C]
+    place, page = position % columns, pages.table[jnp.arange(b), position // columns]
+    k = k.at[page, :, :, place].set(new[:, : c.num_kv_heads])
+    v = v.at[page, :, place].set(new[:, c.num_kv_heads :])
+
+    s = capped(batched_dot(q[pages.owner], k, (3, 2)), c.attention_cap) + bias  # [N, K, R, Q]
+    top = s.max(axis=-1)
+    e = jnp.exp(s - top[..., None])
+    total, o = e.sum(axis=-1), batched_dot(e, v, (3, 2))  # [N, K, R], [N, K, R, C]
+
+    used = jnp.arange(pages.table.shape[1]) * columns <= position[:, None]
+    tops = jnp.where(used[:, :, None, None], top[pages.table], HIDDEN)  # [B, M, K, R]
+    share = jnp.where(used[:, :, None, None], jnp.exp(tops - tops.max(axis=1, keepdims=True)), 0.0)
+    o = (share[..., None] * o[pages.table]).sum(axis=1) / (share * total[pages.table]).sum(axis=1)[..., None]
+    return o.reshape(b, -1), (k, v)  # [B, K, R, C]
+
+
+def attend_chunk(
+    config: TransformerConfig,
+    dtype: jnp.dtype,
+    layer: int,
+    qkv: jax.Array,
+    rotation: Rotation,
+    kv: tuple[jax.Array, jax.Array],
+    first: jax.Array,
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """Writes a chunk of each of B prompts, and attends to the chunks up to it, one after the other.
+
+    Args:
+      dtype: of the products.
+      qkv: float32 [(H + 2K) C, B W], before rotation.
+      rotation: of the positions first[b] + w.
+      kv: this layer's cache; page p of row b is its page p * B + b.
+      first: int32 [B], the first column of each chunk, a multiple of W.
+
+    Returns:
+      `dtype` [B W, H C], the layer's cache.
+    """
+    c, b = config, first.shape[0]
+    w = qkv.shape[1] // b
+    x = qkv.reshape(-1, c.head_dim, b * w)  # [H + 2K, C, B W]
+    turned = rotate(x[: c.num_heads + c.num_kv_heads], *rotation)
+    q = (turned[: c.num_heads] * c.scale).astype(dtype).reshape(c.num_kv_heads, -1, c.head_dim, b, w)
+    q = q.transpose(3, 0, 1, 4, 2).reshape(b, c.num_kv_heads, -1, c.head_dim)  # [B, K, R W, C]
+    new_k = turned[c.num_heads :].reshape(c.num_kv_heads, c.head_dim, b, w).transpose(2, 0, 1, 3)  # [B, K, C, W]
+    new_v = x[c.num_heads + c.num_kv_heads :].reshape(c.num_kv_heads, c.head_dim, b, w).transpose(2, 0, 3, 1)
+    kv = _write_chunks(kv, (new_k, new_v), first)
+    query = first[:, None, None] + jnp.arange(w)[:, None]  # [B, W, 1]
+
+    def chunk(i: jax.Array, state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        top, total, o = state  # [B, K, R, W], the same, [B, K, R W, C]
+        k, v = _read_chunks(kv, i * w, b, w)  # [B, K, C, W], [B, K, W, C]
+        key = i * w + jnp.arange(w)
+        bias = biases(c, key <= query, query - key)[layer]  # [B, W, W]
+        s = capped(batched_dot(q, k.astype(dtype), (3, 2)), c.attention_cap)
+        s = s.reshape(*top.shape, w) + bias[:, None, None]  # [B, K, R, W, W keys]
+        new_top = jnp.maximum(top, s.max(axis=-1))
+        e = jnp.exp(s - new_top[..., None])
+        kept = jnp.exp(top - new_top)
+        more = batched_dot(e.astype(dtype).reshape(*q.shape[:3], w), v.astype(dtype), (3, 2))
+        return new_top, total * kept + e.sum(axis=-1), o * kept.reshape(*q.shape[:3], 1) + more
+
+    rows = (b, c.num_kv_heads, c.num_heads // c.num_kv_heads, w)
+    start = (jnp.full(rows, HIDDEN), jnp.zeros(rows), jnp.zeros(q.shape))
+    _, total, o = lax.fori_loop(0, first.max() // w + 1, chunk, start)
+    o = (o / total.reshape(*q.shape[:3], 1)).astype(dtype).reshape(*rows, c.head_dim)
+    return o.transpose(0, 3, 1, 2, 4).reshape(b * w, -1), kv
+
+
+def _write_chunks(
+    kv: tuple[jax.Array, jax.Array], new: tuple[jax.Array, jax.Array], first: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Writes [B, .., W ..] at columns first[b] .. of row b."""
+    b, columns = first.shape[0], kv[0].shape[3]
+    page, place = first // columns * b + jnp.arange(b), first % columns
+
+    def one(i: jax.Array, kv: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        k, v = (lax.dynamic_slice_in_dim(x, i, 1) for x in new)
+        return (
+            lax.dynamic_update_slice(kv[0], k, (page[i], 0, 0, place[i])),
+            lax.dynamic_update_slice(kv[1], v, (page[i], 0, place[i], 0)),
+        )
+
+    return lax.fori_loop(0, b, one, kv)
+
+
+def _read_chunks(kv: tuple[jax.Array, jax.Array], column: jax.Array, b: int, w: int) -> tuple[jax.Array, jax.Array]:
+    """Columns `column` .. + w of all rows, a multiple of w: [B, K, C, W], [B, K, W, C]."""
+    _, heads, c, columns = kv[0].shape
+    page, place = column // columns * b, column % columns
+    return (
+        lax.dynamic_slice(kv[0], (page, 0, 0, place), (b, heads, c, w)),
+        lax.dynamic_slice(kv[1], (page, 0, place, 0), (b, heads, w, c)),
+    )
+
+
+def copy_chunks(
+    cache: Cache, other: Cache, n: Array, to_page: Array, to_place: Array, page: Array, place: Array, *, width: int
+) -> Cache:
+    """Copies n runs of `width` columns of another cache's pages into this one's.
+
+    Args:
+      to_page, to_place, page, place: int32 [X], X >= n: where run i goes, and where it is.
+    """
+
+    def one(i: jax.Array, cache: Cache) -> Cache:
+        def copy(to: jax.Array, new: jax.Array, axis: int) -> jax.Array:
+            size = [1, *new.shape[1:]]
+            size[axis] = width
+            at, here = [0] * 4, [0] * 4
+            at[0], at[axis] = page[i], place[i]
+            here[0], here[axis] = to_page[i], to_place[i]
+            return lax.dynamic_update_slice(to, lax.dynamic_slice(new, at, size), here)
+
+        return tuple(
+            (copy(k, new_k, 3), copy(v, new_v, 2)) for (k, v), (new_k, new_v) in zip(cache, other, strict=True)
+        )
+
+    return lax.fori_loop(0, n, one, cache)
+
+
+def taken_chunk(cache: Cache, page: Array, place: Array, *, width: int) -> Cache:
+    """A copy of `width` columns of a page, as a page of its own."""
+    _, heads, c, _ = cache[0][0].shape
+    return tuple(
+        (
+            lax.dynamic_slice(k, (page, 0, 0, place), (1, heads, c, width)),
+            lax.dynamic_slice(v, (page, 0, place, 0), (1, heads, width, c)),
+        )
+        for k, v in cache
+    )
+
+
+def grown(x: jax.Array, pages: int) -> jax.Array:
+    """One array of a cache, with more pages."""
+    return jnp.pad(x, ((0, pages - x.shape[0]), (0, 0), (0, 0), (0, 0)))

@@ -1,0 +1,72 @@
+"""Which pages of the cache belong to which slots, on the host."""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+
+from policy.cache import NOBODY, Pages
+
+NARROW = 8  # Pages of a row, at least, that the table has room for: each width is compiled anew.
+
+
+class PageTable:
+    """A slot keeps its first page for good; the others come and go. The lowest free page is taken first.
+
+    Attributes:
+      count: N, pages of the cache.
+    """
+
+    def __init__(self, slots: int, most: int, columns: int):
+        """
+        Args:
+          slots: B.
+          most: pages of a slot.
+          columns: Q, of a page.
+        """
+        self.count = slots
+        self._slots, self._most, self._columns = slots, most, columns
+        self._used = np.ones(slots, np.int32)  # Pages of each slot.
+        self._width = min(most, NARROW)
+        self._table = np.tile(np.arange(slots, dtype=np.int32)[:, None], (1, most))
+        self._owner = np.zeros(slots * most, np.int32)
+        self._start = np.full(slots * most, NOBODY, np.int32)
+        self._owner[:slots], self._start[:slots] = np.arange(slots), 0
+        self._free: list[int] = []
+
+    def reach(self, slot: int, column: int) -> bool:
+        """Gives a slot the pages up to `column`.
+
+        Returns:
+          Whether the cache has grown to twice as many pages for it.
+        """
+        before = self.count
+        while self._used[slot] * self._columns <= column:
+            if not self._free:
+                more = min(2 * self.count, self._slots * self._most)
+                self._free = list(range(self.count, more))
+                self.count = more
+            page = heapq.heappop(self._free)
+            self._owner[page], self._start[page] = slot, self._used[slot] * self._columns
+            self._table[slot, self._used[slot]] = page
+            self._used[slot] += 1
+            while self._width < self._used[slot]:
+                self._width = min(2 * self._width, self._most)
+        return self.count > before
+
+    def free(self, slot: int) -> None:
+        """Takes back what the slot has besides its first page."""
+        for page in self._table[slot, 1 : self._used[slot]].tolist():
+            self._owner[page], self._start[page] = 0, NOBODY
+            heapq.heappush(self._free, page)
+        self._table[slot, 1:] = slot
+        self._used[slot] = 1
+
+    def page(self, slot: int, column: int) -> int:
+        """Where a column of a slot is."""
+        return int(self._table[slot, column // self._columns])
+
+    def arrays(self) -> Pages:
+        """As the compiled functions take them."""
+        return Pages(self._owner[: self.count], self._start[: self.count], self._table[:, : self._width])
