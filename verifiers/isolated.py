@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import functools
 import json
+import mmap
 import os
 import pickle
 import select
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 HARD_SECONDS = (
     3.0  # After which a worker is killed. A third of it, and the call is interrupted between two instructions.
 )
+PROGRESS = struct.Struct(">I")  # What a worker shares with its owner: how many items of a batch it has begun.
 _HEADER = struct.Struct(">I")
 _GATHER_SECONDS = 0.0005  # Replies that come fast are read together: waking up for each costs more than judging it.
 _START_SECONDS = 60.0  # A busy machine may take long to start a Python.
@@ -105,10 +107,13 @@ class Worker:
 
     def __init__(self, memory_mb: int):
         here, there = socket.socketpair()
+        shared = os.memfd_create("assay-progress", os.MFD_CLOEXEC)
+        os.ftruncate(shared, PROGRESS.size)
+        self._progress = mmap.mmap(shared, PROGRESS.size)
         path = [os.path.abspath(entry) for entry in sys.path]
         program = (
             f"import sys; sys.path[:] = {path!r}; "
-            f"from verifiers.worker import main; main({there.fileno()}, {os.getpid()}, {memory_mb})"
+            f"from verifiers.worker import main; main({there.fileno()}, {shared}, {os.getpid()}, {memory_mb})"
         )
         self._socket = here
         self._buffer = bytearray()
@@ -117,7 +122,7 @@ class Worker:
             [sys.executable, "-c", program],
             stdin=subprocess.DEVNULL,
             stdout=2,  # A verifier that prints is heard, and does not write into a table of ours.
-            pass_fds=[there.fileno()],
+            pass_fds=[there.fileno(), shared],
             env=_environment(),
         )
         try:
@@ -127,6 +132,7 @@ class Worker:
             raise Broken(f"No worker could be started: {error}") from error
         finally:
             there.close()
+            os.close(shared)
         self.has: set[str] = set()  # Verifiers, by id, and functions, by name, that it has got.
         self.served = 0
         self.resident_kb: int = self.receive(_START_SECONDS)  # When it was ready.
@@ -180,6 +186,15 @@ class Worker:
             at = end
         del self._buffer[:at]
         return found
+
+    @property
+    def begun(self) -> int:
+        """How many items of a batch it has begun, also those whose replies are still with it; of a dead one, too."""
+        return PROGRESS.unpack_from(self._progress)[0]
+
+    @begun.setter
+    def begun(self, count: int) -> None:
+        PROGRESS.pack_into(self._progress, 0, count)
 
     def alive(self) -> bool:
         """Whether it has not died since the last reply."""

@@ -202,6 +202,7 @@ class Pool:
                 worker.send("verifier", key, self._payloads[key][1])
                 worker.has.add(key)
             places = {problem: place for place, problem in enumerate(dict.fromkeys(task.key[1] for task in batch))}
+            worker.begun = 0
             worker.send("verify", list(places), [(task.key[0], places[task.key[1]], task.key[2]) for task in batch])
             for replies in worker.replies(self._seconds):
                 verdicts = [_verdict(reply) for reply in replies if isinstance(reply, list)]
@@ -215,9 +216,11 @@ class Pool:
                     break
         except Broken as error:
             if done < len(batch):
-                verdict = _error(f"{self._payloads[batch[done].key[0]][0]}: {error}")
-                _deliver([batch[done]], [verdict])
-                self._give_back(batch[done + 1 :])
+                # What it had begun last; replies to those before may have died with it.
+                last = done if worker is None else max(done, worker.begun - 1)
+                verdict = _error(f"{self._payloads[batch[last].key[0]][0]}: {error}")
+                _deliver([batch[last]], [verdict])
+                self._give_back(batch[done:last] + batch[last + 1 :])
         if worker is not None:
             self._end(worker)
         return None

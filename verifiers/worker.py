@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import marshal
+import mmap
 import os
 import pickle
 import resource
@@ -19,11 +20,15 @@ from verifiers.types import Outcome, Problem, Verdict, Verifier, as_verdict, des
 
 _HEADER = struct.Struct(">I")
 _PR_SET_PDEATHSIG = 1
+_HELD_SECONDS = 0.002  # For so long replies are gathered: to send each alone takes a quarter of a quick verdict's time.
 PLAIN = b"plain:"  # Before the marshalled fields of a problem; a pickle begins otherwise.
 
 
-def main(descriptor: int, parent: int, memory_mb: int) -> None:
-    """Serves the process at the other end of the socket `descriptor` until it hangs up or dies."""
+def main(descriptor: int, shared: int, parent: int, memory_mb: int) -> None:
+    """Serves the process at the other end of the socket `descriptor` until it hangs up or dies.
+
+    It is told of the progress in a batch by the memory file `shared`, at once: replies may be a moment late.
+    """
     import ctypes  # Here: this module is imported for `judge`, too.
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -38,6 +43,7 @@ def main(descriptor: int, parent: int, memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size, size) if hard == resource.RLIM_INFINITY else (min(size, hard), hard))
     isolated.inside = True
     connection = socket.socket(fileno=descriptor)
+    progress = mmap.mmap(shared, isolated.PROGRESS.size)
     stream = connection.makefile("rb")
     verifiers: dict[str, Verifier | str] = {}
     _reply(connection, _resident_kb())
@@ -53,11 +59,16 @@ def main(descriptor: int, parent: int, memory_mb: int) -> None:
             case "verify":
                 problems, items = message
                 read: list[Problem | str | None] = [None] * len(problems)
-                for key, index, completion in items:
+                held, since = bytearray(), time.monotonic()
+                for count, (key, index, completion) in enumerate(items, 1):
+                    isolated.PROGRESS.pack_into(progress, 0, count)
                     if read[index] is None:
                         read[index] = _loaded(problems[index])
-                    _reply(connection, _judged(verifiers[key], read[index], completion))
-                _reply(connection, {"resident_kb": _resident_kb()})
+                    held += _framed(_judged(verifiers[key], read[index], completion))
+                    if time.monotonic() - since > _HELD_SECONDS:
+                        connection.sendall(held)
+                        held, since = bytearray(), time.monotonic()
+                connection.sendall(held + _framed({"resident_kb": _resident_kb()}))
 
 
 def judge(verifier: Verifier, problem: Problem, completion: str) -> Verdict:
@@ -105,8 +116,12 @@ def _loaded(data: bytes) -> Any:
 
 
 def _reply(connection: socket.socket, message: Any) -> None:
+    connection.sendall(_framed(message))
+
+
+def _framed(message: Any) -> bytes:
     data = json.dumps(message).encode()
-    connection.sendall(_HEADER.pack(len(data)) + data)
+    return _HEADER.pack(len(data)) + data
 
 
 def _resident_kb() -> int:
