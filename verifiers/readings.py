@@ -96,18 +96,16 @@ def _total(node: Node) -> Node | None:
     """5 ft and 6 in as one quantity, in the last unit; None where `node` is no list of such."""
     if node.op != "list" or len(node.args) > 4 or any(item.op != "mark" for item in node.args):
         return None
-    units = [parse_unit(item.args[1]) for item in node.args]
-    if (
-        None in units
-        or len({unit.dimension for unit in units if unit}) > 1
-        or any(unit.offset for unit in units if unit)
-    ):
+    units = [unit for item in node.args if (unit := parse_unit(item.args[1]))]
+    factors = [unit.factor for unit in units]
+    if len(units) < len(node.args) or len({unit.dimension for unit in units}) > 1 or any(u.offset for u in units):
         return None
-    factors = [unit.factor for unit in units if unit]
     if any(below >= above for above, below in itertools.pairwise(factors)):
         return None
-    scaled = [Node("*", (item.args[0], Node("number", (factor / factors[-1], 0, 0))))
-              for item, factor in zip(node.args, factors, strict=True)]  # fmt: skip
+    scaled = [
+        Node("*", (item.args[0], Node("number", (factor / min(factors), 0, 0))))
+        for item, factor in zip(node.args, factors, strict=True)
+    ]
     return Node("mark", (Node("+", tuple(scaled)), node.args[-1].args[1]))
 
 

@@ -89,7 +89,8 @@ def _scored(name: str, entry: dict[str, Any], answer: str, partial: bool, level:
     task = {"dataset": name, "entry": entry, "answer": answer, "tuples": name in _TUPLES}
     pool = _pool(level)
     execution = pool.run(_SCORER, stdin=json.dumps(task).encode(), limits=sandbox.Limits(memory_mb=1024))
-    said, info = answer[:200], {"dataset": name, "level": execution.level}
+    said = answer[:200]
+    info: dict[str, Any] = {"dataset": name, "level": execution.level}
     if name in EVALUATING:
         info["spoofable"] = True
     if execution.status == "error":
