@@ -94,7 +94,7 @@ def substituted(node: Node, values: dict[str, Node]) -> Node:
 
 def _total(node: Node) -> Node | None:
     """5 ft and 6 in as one quantity, in the last unit; None where `node` is no list of such."""
-    if node.op != "list" or len(node.args) > 4 or any(item.op != "mark" for item in node.args):
+    if node.op != "list" or not 2 <= len(node.args) <= 4 or any(item.op != "mark" for item in node.args):
         return None
     units = [unit for item in node.args if (unit := parse_unit(item.args[1]))]
     factors = [unit.factor for unit in units]
