@@ -15,6 +15,8 @@ import collections
 import concurrent.futures
 import dataclasses
 import itertools
+import math
+import time
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Literal
@@ -28,7 +30,7 @@ from policy.memory import PREFILL_ROWS, PREFIX_BYTES, layout, round_up
 from policy.pages import PageTable
 from policy.prefixes import Prefixes
 from policy.programs import programs
-from policy.requests import Reply, SamplingOptions, Written, ask, cut_at, stop_at
+from policy.requests import Reply, SamplingOptions, Written, begin, cut_at, stop_at
 from policy.sampling import Law, Sampled, plain_law
 from policy.transformer import fast_dtype, from_host
 from policy.types import Completion, Model, Versioned
@@ -46,6 +48,7 @@ class _Request:
     index: int
     completions: list[Completion | None]
     environment: Reply | None
+    reply_seconds: float
     max_turns: int
     on_token: Callable[[Written], None] | None
     started: int = 0
@@ -66,6 +69,7 @@ class _Row:
     turn: int = 0  # Where its last one begins.
     pending: collections.deque[int] = dataclasses.field(default_factory=collections.deque)  # To be appended.
     reply: concurrent.futures.Future | None = None  # What the environment will append.
+    deadline: float = math.inf  # Of the reply, on the monotonic clock.
 
 
 Finished = list[tuple[Hashable, list[Completion]]]
@@ -124,7 +128,6 @@ class Engine:
         self._banned = jnp.array(self._law.banned)  # On the device; a copy.
         self._alive: dict[Hashable, _Request] = {}
         self._waiting: collections.deque[_Request] = collections.deque()
-        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
         self._params = None
         self.version: int | None = None
 
@@ -162,6 +165,7 @@ class Engine:
         stream: int = 0,
         index: int = 0,
         environment: Reply | None = None,
+        reply_seconds: float = math.inf,
         max_turns: int = 8,
         on_token: Callable[[Written], None] | None = None,
     ) -> None:
@@ -175,6 +179,8 @@ class Engine:
           environment: asked when a turn of the policy has ended: (tokens, mask) of the completion so far -> tokens to
             append, with which the policy goes on, or None to stop. It runs in a thread of its own, must be
             deterministic, and may be asked twice. What it raises gives finish="error".
+          reply_seconds: how long the environment may take for a reply. One that takes longer is left behind, and gives
+            finish="error" too; whether that happens depends on the machine's load.
           max_turns: of the policy; one more is finish="turns".
           on_token: told each token as it comes, in the thread of `step`.
 
@@ -195,11 +201,13 @@ class Engine:
             )
         if samples < 1 or max_turns < 1:
             raise ValueError(f"samples and max_turns must be at least 1, got {samples} and {max_turns}.")
+        if not reply_seconds > 0:
+            raise ValueError(f"reply_seconds must be positive (math.inf waits for ever), got {reply_seconds!r}.")
         options.check(self._config.vocab_size, self._max_tokens)
         limit = options.max_tokens or self._max_tokens
         empty: list[Completion | None] = [None] * samples
         request = _Request(
-            name, tokens, options, limit, stream, index, empty, environment, max_turns, on_token
+            name, tokens, options, limit, stream, index, empty, environment, reply_seconds, max_turns, on_token
         )  # fmt: skip
         self._alive[name] = request
         self._waiting.append(request)
@@ -252,8 +260,10 @@ class Engine:
             sampled = jax.device_get(sampled)
             self._position[live] += 1
             finished += self._write(live, sampled)
-        elif replies := [row.reply for row in self._rows if row is not None and row.reply is not None]:
-            concurrent.futures.wait(replies, return_when=concurrent.futures.FIRST_COMPLETED)
+        elif waiting := {row.reply: row.deadline for row in self._rows if row is not None and row.reply is not None}:
+            left = min(waiting.values()) - time.monotonic()
+            limit = None if left == math.inf else max(left, 0.0)
+            concurrent.futures.wait(waiting, limit, return_when=concurrent.futures.FIRST_COMPLETED)
             finished += self._resume()
         return finished
 
@@ -261,12 +271,17 @@ class Engine:
         """Goes on with the rows whose environment has answered."""
         finished = []
         for slot, row in enumerate(self._rows):
-            if row is None or row.reply is None or not row.reply.done():
+            if row is None or row.reply is None:
                 continue
             request, reply = row.request, row.reply
-            row.reply = None
-            error = reply.exception()
+            if reply.done():
+                error = reply.exception()
+            elif row.deadline <= time.monotonic():
+                error = TimeoutError(f"no reply within {request.reply_seconds:g} s")
+            else:
+                continue
             appended = None if error else reply.result()
+            row.reply = None
             if error:
                 finished += self._end(slot, "error")
                 reason = f"{type(error).__name__}: {error}"[:500]
@@ -436,10 +451,9 @@ class Engine:
         )
         if ended and request.environment is not None:
             row.turns += 1
-            if self._threads is None:
-                self._threads = concurrent.futures.ThreadPoolExecutor(len(self._rows), "environment")
             so_far = np.array(row.tokens, np.int32), np.array(row.mask)
-            row.reply = self._threads.submit(ask, request.environment, self._config.vocab_size, *so_far)
+            row.reply = begin(request.environment, self._config.vocab_size, *so_far)
+            row.deadline = time.monotonic() + request.reply_seconds
             return []
         if ended or len(row.tokens) == request.max_tokens:
             return self._end(slot, "stop" if ended else "length")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -114,6 +116,22 @@ def ask(environment: Reply, vocab_size: int, tokens: np.ndarray, mask: np.ndarra
     if appended.min() < 0 or appended.max() >= vocab_size:
         raise ValueError(f"An environment returned a token outside the vocabulary of {vocab_size}: {reply!r:.200}.")
     return appended.tolist()
+
+
+def begin(
+    environment: Reply, vocab_size: int, tokens: np.ndarray, mask: np.ndarray
+) -> concurrent.futures.Future[list[int] | None]:
+    """`ask` in a thread of its own, which does not keep the process alive if it never comes back."""
+    reply: concurrent.futures.Future[list[int] | None] = concurrent.futures.Future()
+
+    def answer() -> None:
+        try:
+            reply.set_result(ask(environment, vocab_size, tokens, mask))
+        except BaseException as error:  # Of foreign code; the engine reads it.
+            reply.set_exception(error)
+
+    threading.Thread(target=answer, name="environment", daemon=True).start()
+    return reply
 
 
 def stop_at(tokenizer: Tokenizer, turn: Sequence[int], strings: Sequence[str]) -> bool:

@@ -48,7 +48,7 @@ def compile_all(config, dtype, **sizes):
     ("dtype", "slots", "prompt", "more"),
     [("float32", 64, 64, 64), ("bfloat16", 16, 256, 32), ("float32", 16, 64, 960), ("bfloat16", 64, 32, 32)],
 )
-def test_memory_is_what_the_compiledprograms_take(dtype, slots, prompt, more):
+def test_memory_is_what_the_compiled_programs_take(dtype, slots, prompt, more):
     sizes = {"slots": slots, "prompt_columns": prompt, "max_tokens": more}
     decode, prefill, parameters = compile_all(SHAPE, dtype, **sizes)
     said = engine_memory(SHAPE, dtype=dtype, prefix_bytes=2**20, **sizes)

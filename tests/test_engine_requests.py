@@ -262,6 +262,41 @@ def test_a_cancelled_request_may_wait_for_its_environment():
     assert run(made, b={})["b"].tokens.size
 
 
+@pytest.mark.filterwarnings("ignore:The environment of")
+def test_an_environment_that_hangs_is_left_behind():
+    """Its row ends, its neighbors go on, and its thread keeps neither the engine nor the process."""
+    made, gate = chatty(), threading.Event()
+
+    def hangs(tokens, mask):
+        gate.wait()
+        return [60]
+
+    alone = run(made, b={"samples": 3, "environment": echo})["b"]
+    for _ in range(3):  # More in all than there are slots.
+        with pytest.warns(UserWarning, match=r"request 'a' failed: TimeoutError: no reply within 0\.2 s"):
+            done = run(
+                made,
+                a={"samples": 5, "environment": hangs, "reply_seconds": 0.2},
+                b={"samples": 3, "environment": echo},
+            )
+        assert "error" in {c.finish for c in done["a"]}
+        assert {c.finish for c in done["a"]} <= {"error", "length"}
+        for one, other in zip(alone, done["b"], strict=True):
+            assert_same_bits(one, other)
+    assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
+    gate.set()
+    with pytest.raises(ValueError, match="reply_seconds must be positive"):
+        made.submit("a", PROMPT, reply_seconds=0)
+
+
+@pytest.mark.filterwarnings("ignore:The environment of")
+def test_an_environment_that_leaves_the_process_leaves_its_row():
+    def leaves(tokens, mask):
+        raise SystemExit(3)
+
+    assert run(chatty(), a={"environment": leaves})["a"].finish == "error"
+
+
 # ------------------------------------------------------------------------------------------------ the worker
 
 
