@@ -21,10 +21,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from policy.products import Matrix, masters
 from policy.types import Params, TransformerConfig
 
 AXES = ("data", "fsdp", "tensor", "expert")
-BATCH = PartitionSpec(("data", "fsdp", "expert"))  # Of arrays [B, ..]: rows are spread over all three.
+ROW_AXES = ("data", "fsdp", "expert")
+BATCH = PartitionSpec(ROW_AXES)  # Of arrays [B, ..]: rows are spread over all three.
 
 Shape = tuple[int, ...]
 Table = Sequence[tuple[str, PartitionSpec]]  # Patterns of "module/parameter", matched whole.
@@ -144,13 +146,16 @@ def gathered(params: Params, mesh: Mesh, table: Table) -> dict[str, dict[str, An
     Without this, XLA may cut the activations along their features instead of gathering a layer's weights. The
     gradient of a gathered parameter is summed over `fsdp` and cut again.
     """
-    specs = partition(params, table)
+    specs = partition(masters(params), table)
 
-    def whole(path: Sequence[Any], x: jax.Array) -> jax.Array:
-        spec = specs[path[0].key][path[1].key]
+    def whole(spec: PartitionSpec, x: Any) -> Any:
+        if isinstance(x, Matrix):
+            return Matrix(whole(spec, x.master), whole(spec, x.w), whole(_swapped(spec, x.wt.ndim), x.wt))
         return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, _without_fsdp(spec)))
 
-    return jax.tree_util.tree_map_with_path(whole, params)
+    return {
+        module: {name: whole(specs[module][name], x) for name, x in leaves.items()} for module, leaves in params.items()
+    }
 
 
 def bytes_per_device(sizes: Mapping[str, int], shapes: Mapping[str, Mapping[str, Any]], table: Table) -> int:
@@ -229,6 +234,12 @@ def _axes(entry: Any) -> tuple[str, ...]:
 
 def _parts(sizes: Mapping[str, int], spec: Any) -> int:
     return math.prod(sizes.get(axis, 1) for entry in spec for axis in _axes(entry))
+
+
+def _swapped(spec: PartitionSpec, axes: int) -> PartitionSpec:
+    """Of the transposed matrix."""
+    entries = [*spec, *[None] * (axes - len(spec))]
+    return PartitionSpec(*entries[:-2], entries[-1], entries[-2])
 
 
 def _without_fsdp(spec: PartitionSpec) -> PartitionSpec:

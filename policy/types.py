@@ -172,13 +172,14 @@ class Model:
       name: for people, e.g. the file it comes from.
       config: the shape.
       tokenizer: text to tokens and back.
-      load: seed -> float32 parameters (a file's, or random ones).
+      load: (seed, shardings=None) -> float32 parameters (a file's, or random ones), on the devices of `shardings`
+        (`policy.sharding.shardings`), where they are given.
     """
 
     name: str
     config: TransformerConfig
     tokenizer: Tokenizer
-    load: Callable[[int], Params]
+    load: Callable[..., Params]
 
     def __post_init__(self) -> None:
         if self.tokenizer.vocab_size > self.config.vocab_size:

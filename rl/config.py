@@ -66,6 +66,9 @@ class RunConfig:
     slots: int = 64  # Rows that a worker decodes at once.
     threads: int | None = None  # Of XLA on a CPU, per actor. Default: the cores at hand. Decides the bits.
     dtype: str | None = None  # Of matrix products: "float32" or "bfloat16". Default: what the device is fast at.
+    mesh: Mapping[str, int] | None = (
+        None  # The learner's devices, {"fsdp": 4, "tensor": 2}; None: one. Decides the bits.
+    )
     inline: bool = False  # Run everything in this process, one thing after the other: for a debugger.
     address: str | None = None  # Of a running Ray cluster. Default: an own one on this machine.
 
@@ -95,6 +98,8 @@ class RunConfig:
             )
         if self.dtype not in (None, "float32", "bfloat16"):
             raise ValueError(f'RunConfig.dtype must be "float32", "bfloat16" or None, got {self.dtype!r}.')
+        if self.mesh is not None:
+            _check_mesh(self.mesh)
         if not self.problems:
             raise ValueError("RunConfig.problems is empty: there is nothing to learn from.")
         if both := set(self.verifiers) & set(self.graders):
@@ -110,6 +115,17 @@ class RunConfig:
                 f"{len(both)} problems are both trained on and held out, e.g. {min(both)!r}: "
                 "what is trained on cannot be evaluated."
             )
+
+
+def _check_mesh(mesh: Mapping[str, int]) -> None:
+    from policy.sharding import AXES  # With it comes JAX.
+
+    if not isinstance(mesh, Mapping) or not all(
+        axis in AXES and isinstance(size, int) and size > 0 for axis, size in mesh.items()
+    ):
+        raise ValueError(
+            f'RunConfig.mesh must say how many devices each of {", ".join(AXES)} has, {{"fsdp": 4}}, got {mesh!r}.'
+        )
 
 
 def _check_type(name: str, annotation: str, value: object) -> None:

@@ -6,17 +6,20 @@ import functools
 import math
 import pathlib
 import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from policy import Params, Versioned, make_policy
 from policy.experts import RouterSums, router_metrics
 from policy.products import compute_copies, masters, with_copies
-from policy.transformer import engine_params, fast_dtype, head_table, to_host
+from policy.sharding import BATCH, ROW_AXES, gathered, make_mesh, shardings, table
+from policy.transformer import engine_params, fast_dtype, head_table, parameter_shapes, to_host
 from rl.checkpoint import read_tree, write_tree
 from rl.config import RunConfig
 from rl.loss import surrogate, token_logprobs
@@ -31,21 +34,38 @@ class LearnerState(NamedTuple):
     version: jax.Array  # int32 [], the number of updates so far
 
 
+class _Places(NamedTuple):
+    """Where everything rests on a mesh."""
+
+    mesh: Mesh
+    params: dict[str, dict[str, NamedSharding]]
+    rows: NamedSharding  # Of arrays of a micro-batch, [R, ..].
+    everywhere: NamedSharding
+
+
 class Learner:
     """Holds the parameters and the optimizer's state. The mathematics is in the functions below."""
 
     def __init__(self, config: RunConfig):
+        """
+        Raises:
+          ValueError: the devices here are not those of `config.mesh`, or the parameters cannot be cut so.
+        """
         self._config = config
         self._dtype = config.dtype or fast_dtype()
-        self._functions = _compile(config, self._dtype)
-        params = jax.tree.map(jnp.asarray, config.model.load(config.seed))
-        self._state = LearnerState(params, _optimizer(config).init(params), jnp.int32(0))
+        self._places = _places(config)
+        self._functions = _compile(config, self._dtype, self._places)
+        if self._places is None:
+            params = jax.tree.map(jnp.asarray, config.model.load(config.seed))
+        else:
+            params = config.model.load(config.seed, self._places.params)
+        self._state = self._functions.begin(params)
         self._copies = self._functions.copies(params)
         # The reference policy is the starting point; kept only where a KL term reads it.
         self._reference = jax.tree.map(jnp.copy, params) if config.kl_coefficient else None
 
     def update(self, batch: Batch) -> dict[str, float]:
-        """One gradient step over all rows of the batch, a micro-batch a row.
+        """One gradient step over all rows of the batch: a row at a time, or as many as a mesh has places for rows.
 
         Returns:
           Metrics. An update without a trainable token changes nothing and says so with `update/skipped` 1.
@@ -58,9 +78,8 @@ class Learner:
             return {"update/skipped": 1.0}
         params = with_copies(self._state.params, self._copies)
         gradients, sums = f.zeros(self._state.params)
-        for b in range(len(batch.tokens)):
-            row = jax.tree.map(lambda x, b=b: x[b : b + 1] if np.ndim(x) else x, batch)
-            gradients, sums = f.accumulate(params, self._reference, gradients, sums, row)
+        for rows in self._micro_batches(batch):
+            gradients, sums = f.accumulate(params, self._reference, gradients, sums, rows)
         norm = float(f.norm(gradients))
         if not math.isfinite(norm):
             raise FloatingPointError(
@@ -73,6 +92,18 @@ class Learner:
         routers = sums.pop("router", None)
         k = self._config.model.config.experts_per_token
         return _metrics(sums, batch, norm) | (router_metrics(routers, k) if routers else {})
+
+    def _micro_batches(self, batch: Batch) -> Iterator[Batch]:
+        if self._places is None:
+            for b in range(len(batch.tokens)):
+                yield jax.tree.map(lambda x, b=b: x[b : b + 1] if np.ndim(x) else x, batch)
+            return
+        places, sizes = self._places, self._places.mesh.shape
+        size = math.prod(sizes[axis] for axis in ROW_AXES)
+        placed = jax.tree.map(lambda x: places.rows if np.ndim(x) else places.everywhere, batch)
+        for b in range(0, len(batch.tokens), size):
+            rows = jax.tree.map(lambda x, b=b: _padded(x[b : b + size], size) if np.ndim(x) else x, batch)
+            yield jax.device_put(rows, placed)
 
     def publish(self) -> Versioned:
         """The current parameters for the engines, on the host, in the dtype of the products."""
@@ -100,11 +131,31 @@ class Learner:
         optimizer, version = read_tree(
             directory / "optimizer.safetensors", (self._state.optimizer, self._state.version)
         )
-        self._state = jax.tree.map(jnp.asarray, LearnerState(params, optimizer, version))
+        state = LearnerState(params, optimizer, version)
+        self._state = jax.tree.map(lambda x, now: jax.device_put(jnp.asarray(x), now.sharding), state, self._state)
         self._copies = self._functions.copies(self._state.params)
 
 
+def _places(config: RunConfig) -> _Places | None:
+    if not config.mesh:
+        return None
+    mesh = make_mesh(**config.mesh)
+    shape = config.model.config
+    return _Places(
+        mesh,
+        shardings(mesh, parameter_shapes(shape), table(shape)),
+        NamedSharding(mesh, BATCH),
+        NamedSharding(mesh, PartitionSpec()),
+    )
+
+
+def _padded(x: np.ndarray, rows: int) -> np.ndarray:
+    """With empty rows, of which nothing is trained or counted."""
+    return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
+
+
 class _Functions(NamedTuple):
+    begin: jax.stages.Wrapped
     copies: jax.stages.Wrapped
     publish: jax.stages.Wrapped
     zeros: jax.stages.Wrapped
@@ -113,8 +164,26 @@ class _Functions(NamedTuple):
     apply: jax.stages.Wrapped
 
 
-def _compile(config: RunConfig, dtype: str) -> _Functions:
+def _compile(config: RunConfig, dtype: str, places: _Places | None) -> _Functions:
     optimizer = _optimizer(config)
+    # Left to itself, XLA may copy Adam's moments, and gradients, onto every device.
+    state_places = gradient_places = None
+    if places is not None:
+        gradient_places = places.params
+        moments = optax.tree.map_params(
+            optimizer,
+            lambda _, place: place,
+            jax.eval_shape(optimizer.init, jax.eval_shape(lambda: _like(parameter_shapes(config.model.config)))),
+            places.params,
+            transform_non_params=lambda _: places.everywhere,
+        )
+        state_places = LearnerState(places.params, moments, places.everywhere)
+
+    def begin(params: Params) -> LearnerState:
+        return LearnerState(params, optimizer.init(params), jnp.int32(0))
+
+    def whole(tree: Any) -> Any:
+        return tree if places is None else gathered(tree, places.mesh, table(config.model.config))
 
     def copies(params: Params):
         if dtype == "float32":  # The masters serve: no layout is slow in float32.
@@ -125,8 +194,10 @@ def _compile(config: RunConfig, dtype: str) -> _Functions:
         return jax.tree.map(jnp.zeros_like, params), _no_sums(config)
 
     def accumulate(params, reference, gradients, sums, row: Batch):
-        loss = functools.partial(micro_batch_loss, config, dtype)
-        new, row_sums = jax.grad(loss, has_aux=True)(params, reference, row)
+        def loss(params):
+            return micro_batch_loss(config, dtype, whole(params), reference and whole(reference), row)
+
+        new, row_sums = jax.grad(loss, has_aux=True)(params)
         peak = "logprob_gap/max"
         added = jax.tree.map(jnp.add, sums, row_sums) | {peak: jnp.maximum(sums[peak], row_sums[peak])}
         return jax.tree.map(jnp.add, gradients, masters(new)), added
@@ -136,14 +207,20 @@ def _compile(config: RunConfig, dtype: str) -> _Functions:
         params: Any = optax.apply_updates(state.params, updates)
         return LearnerState(params, opt_state, state.version + 1)
 
+    sums_places = None if places is None else places.everywhere
     return _Functions(
+        begin=jax.jit(begin, out_shardings=state_places),
         copies=jax.jit(copies),
         publish=jax.jit(functools.partial(engine_params, dtype=jnp.dtype(dtype))),
-        zeros=jax.jit(zeros),
-        accumulate=jax.jit(accumulate, donate_argnums=(2, 3)),
+        zeros=jax.jit(zeros, out_shardings=(gradient_places, sums_places)),
+        accumulate=jax.jit(accumulate, donate_argnums=(2, 3), out_shardings=(gradient_places, sums_places)),
         norm=jax.jit(optax.tree.norm),
-        apply=jax.jit(apply, donate_argnums=0),
+        apply=jax.jit(apply, donate_argnums=0, out_shardings=state_places),
     )
+
+
+def _like(shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> Params:
+    return {module: {name: jnp.zeros(shape) for name, shape in leaves.items()} for module, leaves in shapes.items()}
 
 
 def micro_batch_loss(config: RunConfig, dtype: str, params, reference, row: Batch):

@@ -44,6 +44,7 @@ def preflight(config: RunConfig) -> list[Finding]:
     return [
         *_length_findings(config, problems, lengths),
         *_id_findings(config),
+        *_mesh_findings(config),
         *(finding for key in config.verifiers for finding in _gold_findings(config, key)),
     ]
 
@@ -126,6 +127,21 @@ def _id_findings(config: RunConfig) -> list[Finding]:
                 Finding(f"RunConfig.{name} has {len(twice)} ids more than once: {_some(twice)}. Make them unique.")
             )
     return findings
+
+
+def _mesh_findings(config: RunConfig) -> list[Finding]:
+    """Whether the parameters can be cut as the mesh wants it. How many devices there are, the learner finds out."""
+    if not config.mesh:
+        return []
+    from policy.sharding import bytes_per_device, table
+    from policy.transformer import parameter_shapes
+
+    shape = config.model.config
+    try:
+        bytes_per_device(config.mesh, parameter_shapes(shape), table(shape))
+    except ValueError as error:
+        return [Finding(f"RunConfig.mesh: {error}")]
+    return []
 
 
 def _gold_findings(config: RunConfig, key: str) -> list[Finding]:

@@ -16,10 +16,11 @@ CONFIG = TransformerConfig(
 )
 
 
-def load(seed: int):
+def load(seed: int, shardings=None):
     """Random weights, large enough that attention and the logits are far from uniform."""
     params = make_policy(CONFIG).init(jax.random.key(seed))
-    return jax.tree.map(lambda p: np.asarray(p * 4 if p.ndim == 2 else p), params)
+    params = jax.tree.map(lambda p: np.asarray(p * 4 if p.ndim == 2 else p), params)
+    return params if shardings is None else jax.device_put(params, shardings)
 
 
 MODEL = Model("small", CONFIG, ByteTokenizer(), load)

@@ -1,6 +1,10 @@
 """The objective against slow NumPy, and what must not change it: rows, order, micro-batches, trees."""
 
 import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +12,7 @@ import numpy as np
 import pytest
 import small
 
+import rl
 from policy import make_policy
 from policy.attention import key_tiles
 from policy.products import compute_copies, masters, with_copies
@@ -319,3 +324,51 @@ def test_hidden_sees_its_own_tree_and_nothing_else():
     after = np.asarray(hidden(params, tokens, *arguments))
     np.testing.assert_array_equal(before[:, own], after[:, own])
     assert (before[:, ~own & (segment > 0)] != after[:, ~own & (segment > 0)]).any()
+
+
+HERE = pathlib.Path(__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("sizes", "dtype", "runs"),
+    [
+        ({"fsdp": 4, "tensor": 2}, "float32", True),
+        ({"fsdp": 2, "expert": 4}, "float32", False),
+        pytest.param({"data": 2, "fsdp": 2, "tensor": 2}, "bfloat16", False, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_a_learner_on_a_mesh_learns_what_one_on_a_device_does(sizes, dtype, runs):
+    command = [sys.executable, HERE / "meshed.py", json.dumps(sizes), dtype, "runs" if runs else ""]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    found = json.loads(result.stdout.splitlines()[-1])
+    alone, spread = found["facts"]
+    exact = dtype == "float32"
+    assert found["same_start"] is True
+    assert alone["gradient/norm"] > 0.1
+    assert spread == pytest.approx(alone, rel=1e-5 if exact else 1e-2, abs=1e-5 if exact else 1e-2)
+    assert found["difference"] < (1e-6 if exact else 1e-4)
+    # Saved on a mesh, gone on with on one device.
+    assert found["moved"] is True
+    assert abs(found["again"]) < (1e-5 if exact else 1e-2)
+    # Each device holds its share of the parameters, and of both moments.
+    assert found["held"] == [found["predicted"]] * 8
+    assert found["moments"] == [2 * found["predicted"]] * 8
+    if runs:
+        one, mesh = found["metrics"]["one"], found["metrics"]["mesh"]
+        assert len(one) == len(mesh) == 3
+        for a, b in zip(one, mesh, strict=True):
+            assert b == pytest.approx(a, abs=1e-4)
+
+
+def test_a_mesh_that_cannot_be(tmp_path):
+    for wrong in ({"rows": 2}, {"fsdp": 0}, "fsdp=2", {"fsdp": 2.0}):
+        with pytest.raises(ValueError, match=r"RunConfig.mesh must say how many devices each of data, fsdp, tensor"):
+            small.run_config(mesh=wrong)
+    with pytest.raises(ValueError, match=r"RunConfig.mesh: Parameters cannot be cut evenly: .* by fsdp = 3"):
+        rl.train(small.run_config(mesh={"fsdp": 3}, inline=True), path=tmp_path / "run")
+    needs = len(jax.devices()) * 2
+    with pytest.raises(ValueError, match=rf"needs {needs} devices; there are {needs // 2}\."):
+        rl.train(small.run_config(mesh={"fsdp": needs}, inline=True), path=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
