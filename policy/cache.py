@@ -88,11 +88,18 @@ def attend_pages(
     e = jnp.exp(s - top[..., None])
     total, o = e.sum(axis=-1), batched_dot(e, v, (3, 2))  # [N, K, R], [N, K, R, C]
 
-    used = jnp.arange(pages.table.shape[1]) * columns <= position[:, None]
-    tops = jnp.where(used[:, :, None, None], top[pages.table], HIDDEN)  # [B, M, K, R]
-    share = jnp.where(used[:, :, None, None], jnp.exp(tops - tops.max(axis=1, keepdims=True)), 0.0)
-    o = (share[..., None] * o[pages.table]).sum(axis=1) / (share * total[pages.table]).sum(axis=1)[..., None]
-    return o.reshape(b, -1), (k, v)  # [B, K, R, C]
+    def merge(i: jax.Array, state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        best, sum_, out = state  # [B, K, R], the same, [B, K, R, C]
+        page = lax.dynamic_index_in_dim(pages.table, i, 1, keepdims=False)
+        used = (i * columns <= position)[:, None, None]
+        new = jnp.where(used, jnp.maximum(best, top[page]), best)
+        kept, share = jnp.exp(best - new), jnp.where(used, jnp.exp(top[page] - new), 0.0)
+        return new, sum_ * kept + share * total[page], out * kept[..., None] + share[..., None] * o[page]
+
+    # A loop, and not a sum over an axis, whose order depends on its length.
+    start = (jnp.full((b, *top.shape[1:]), HIDDEN), jnp.zeros((b, *top.shape[1:])), jnp.zeros((b, *o.shape[1:])))
+    _, sum_, out = lax.fori_loop(0, position.max() // columns + 1, merge, start)
+    return (out / sum_[..., None]).reshape(b, -1), (k, v)
 
 
 def attend_chunk(

@@ -247,15 +247,10 @@ class Engine:
             for slot in live:
                 self._reach(slot, int(self._position[slot]))
             # A slot that waits computes its last token again and again, and writes the same column.
-            sampled, self._cache = self._programs.decode(
-                self._params,
-                self._cache,
-                self._token,
-                self._position,
-                self._keys,
-                self._device_law(),
-                self._pages.arrays(),
+            logits, self._cache = self._programs.decode(
+                self._params, self._token, self._position, self._pages.arrays(), self._cache
             )
+            sampled = self._programs.draw(logits, self._keys, self._position + 1, self._device_law())
             # Before its inputs change: on a CPU the computation may read them in place.
             sampled = jax.device_get(sampled)
             self._position[live] += 1
@@ -381,9 +376,8 @@ class Engine:
             arrays = np.zeros((4, n), np.int32)
             arrays[:, : len(some)] = np.array(some).T
             self._cache = self._programs.copy(self._cache, self._prompts, len(some), *arrays, width=w)
-        sampled = self._programs.first(
-            self._params, self._hidden, source, self._keys, self._position, self._device_law()
-        )
+        logits = self._programs.head(self._params, self._hidden, source)
+        sampled = self._programs.draw(logits, self._keys, self._position, self._device_law())
         return self._write(taken, jax.device_get(sampled))
 
     def _reach(self, slot: int, column: int) -> None:

@@ -79,7 +79,7 @@ def engine_memory(
     logits = 4 * at.slots * round_up(c.vocab_size, BLOCK)
     heads = 4 * at.slots * at.pages * c.num_heads  # Of all pages.
     near = 4 * at.slots * min(round_up(c.vocab_size, BLOCK), NEAR * GROUP)  # Logits in the search for a cut.
-    decode = max(3 * logits + 2 * near, heads * (2 * at.page + 3 * c.head_dim))
+    decode = logits + max(2 * logits + 2 * near, heads * (2 * at.page + 3 * c.head_dim))
     peak = parameters + slot * at.slots + prompts + kept + max(prefill, decode) + logits // 4  # The last: bans.
     return EngineMemory(token, slot, slot * at.slots, parameters, peak)
 

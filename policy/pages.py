@@ -8,8 +8,6 @@ import numpy as np
 
 from policy.cache import NOBODY, Pages
 
-NARROW = 8  # Pages of a row, at least, that the table has room for: each width is compiled anew.
-
 
 class PageTable:
     """A slot keeps its first page for good; the others come and go. The lowest free page is taken first.
@@ -28,7 +26,6 @@ class PageTable:
         self.count = slots
         self._slots, self._most, self._columns = slots, most, columns
         self._used = np.ones(slots, np.int32)  # Pages of each slot.
-        self._width = min(most, NARROW)
         self._table = np.tile(np.arange(slots, dtype=np.int32)[:, None], (1, most))
         self._owner = np.zeros(slots * most, np.int32)
         self._start = np.full(slots * most, NOBODY, np.int32)
@@ -51,8 +48,6 @@ class PageTable:
             self._owner[page], self._start[page] = slot, self._used[slot] * self._columns
             self._table[slot, self._used[slot]] = page
             self._used[slot] += 1
-            while self._width < self._used[slot]:
-                self._width = min(2 * self._width, self._most)
         return self.count > before
 
     def free(self, slot: int) -> None:
@@ -69,4 +64,4 @@ class PageTable:
 
     def arrays(self) -> Pages:
         """As the compiled functions take them."""
-        return Pages(self._owner[: self.count], self._start[: self.count], self._table[:, : self._width])
+        return Pages(self._owner[: self.count], self._start[: self.count], self._table)

@@ -20,8 +20,9 @@ class Programs(NamedTuple):
     prefill: jax.stages.Wrapped  # (params, tokens [N, W], first [N], last [N], cache) -> hidden [D, N], cache
     copy: jax.stages.Wrapped  # policy.cache.copy_chunks
     take: jax.stages.Wrapped  # policy.cache.taken_chunk
-    first: jax.stages.Wrapped  # (params, hidden [D, N], source [B], keys, position [B], law) -> Sampled
-    decode: jax.stages.Wrapped  # (params, cache, token [B], position [B], keys, law, pages) -> Sampled, cache
+    head: jax.stages.Wrapped  # (params, hidden [D, N], source [B]) -> logits [V, B], of the prompts source[b]
+    decode: jax.stages.Wrapped  # (params, token [B], position [B], pages, cache) -> logits [V, B], cache
+    draw: jax.stages.Wrapped  # (logits [V, B], keys, position [B] of the token to come, law) -> Sampled
     grow: jax.stages.Wrapped  # policy.cache.grown
 
 
@@ -30,20 +31,19 @@ def programs(config: TransformerConfig, dtype: str) -> Programs:
     """The functions of an engine whose products are computed in `dtype`."""
     policy = make_policy(config, dtype)
 
-    def first(params, hidden, source, keys, position, law):
-        """Samples the first token of each slot, after the prompt in row source[slot] of the block."""
-        return sample(policy.head(params, hidden[:, source]), uniforms(keys, position), law)
+    def head(params, hidden, source):
+        return policy.head(params, hidden[:, source])
 
-    def decode(params, cache, token, position, keys, law, pages):
-        logits, cache = policy.decode(params, token, position, pages, cache)
-        return sample(logits, uniforms(keys, position + 1), law), cache
+    def draw(logits, keys, position, law):
+        return sample(logits, uniforms(keys, position), law)
 
     return Programs(
         keys=jax.jit(row_keys),
         prefill=jax.jit(policy.prefill, donate_argnums=4),
         copy=jax.jit(copy_chunks, donate_argnums=0, static_argnames="width"),
         take=jax.jit(taken_chunk, static_argnames="width"),
-        first=jax.jit(first),
-        decode=jax.jit(decode, donate_argnums=1),
+        head=jax.jit(head),
+        decode=jax.jit(policy.decode, donate_argnums=4),
+        draw=jax.jit(draw),
         grow=jax.jit(grown, static_argnums=1),
     )

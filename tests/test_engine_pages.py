@@ -1,0 +1,219 @@
+"""A row's bits are its own: beside long and short neighbors, in any order, whatever pages and prefixes are held."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+import small
+from test_engine import assert_same_bits
+
+from policy import Engine, SamplingOptions, Versioned, make_policy
+from policy.attention import key_tiles
+from policy.cache import NOBODY
+from policy.memory import CHUNK, PAGE
+from policy.pages import PageTable
+from policy.prefixes import Prefixes
+from policy.transformer import engine_params, to_host
+
+CONTEXT = 4608
+CONFIG = dataclasses.replace(small.CONFIG, context=CONTEXT)
+RNG = np.random.default_rng(5)
+SYSTEM = RNG.integers(2, 258, 3 * CHUNK + 5).tolist()  # Three chunks and the beginning of a fourth.
+
+
+def load(config, seed=0):
+    params = make_policy(config).init(jax.random.key(seed))
+    return jax.tree.map(lambda p: np.asarray(p * 4 if p.ndim == 2 else p), params)
+
+
+def engine(config=CONFIG, *, dtype="float32", prompt_columns=4096, max_tokens=200, seed=0, version=3, **settings):
+    made = Engine(
+        dataclasses.replace(small.MODEL, config=config), seed=7, slots=8, prompt_columns=prompt_columns,
+        max_tokens=max_tokens, dtype=dtype, **settings,
+    )  # fmt: skip
+    made.load(versioned(config, version, seed, dtype))
+    return made
+
+
+@functools.cache
+def versioned(config, version, seed, dtype):
+    return Versioned(version, to_host(jax.jit(engine_params, static_argnums=1)(load(config, seed), dtype)))
+
+
+def requests():
+    """(prompt, tokens, samples): lengths at the edges of chunks and pages, contexts from 1 to 4096, shared prefixes."""
+    edges = [1, 31, CHUNK - 1, CHUNK, CHUNK + 1, PAGE - 2, PAGE, PAGE + 1, 2 * PAGE, 5 * CHUNK, 4096]
+    rng = np.random.default_rng(6)
+    made = [(rng.integers(2, 258, n).tolist(), int(rng.integers(1, 40)), 1 + i % 2) for i, n in enumerate(edges)]
+    made += [(SYSTEM + rng.integers(2, 258, n).tolist(), 12, 2) for n in (1, CHUNK - 5, 30, 400)]
+    return [*made, (SYSTEM, 150, 3), (SYSTEM[: 3 * CHUNK], 5, 1), (SYSTEM[:CHUNK], 70, 1)]
+
+
+def run(made, names, between=1):
+    """Submits requests one after the other, with `between` steps from one to the next."""
+    done = {}
+    for name in names:
+        prompt, tokens, samples = requests()[name]
+        made.submit(name, prompt, samples=samples, options=SamplingOptions(max_tokens=tokens), index=name)
+        for _ in range(between):
+            done.update(made.step())
+    while not made.idle:
+        done.update(made.step())
+    return done
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        for one, other in zip(a[name], b[name], strict=True):
+            assert_same_bits(one, other)
+
+
+def test_neighbors_order_pages_and_prefixes_change_no_bit():
+    made = engine()
+    plain = engine(prefix_bytes=0)
+    names = list(range(len(requests())))
+    together = run(made, names, between=0)
+    assert made._pages.count > 8  # It has grown.
+    assert made._prefixes.bytes
+    alone = {}
+    for name in names:
+        alone.update(run(plain, [name]))
+    assert_same(together, alone)
+    assert not plain._prefixes.bytes
+    for seed in range(3):  # Now all prefixes are kept.
+        order = np.random.default_rng(seed).permutation(names).tolist()
+        assert_same(together, run(made, order, between=seed))
+    made._prefixes.clear()
+    assert_same(together, run(made, names[::-1], between=2))
+
+
+def test_bits_do_not_depend_on_how_far_the_cache_has_grown():
+    first = None
+    names = [0, 1, 2, 3]
+    for pages in (1, 4, 16):  # 128 to 2048 columns a slot.
+        made = engine(prompt_columns=64, max_tokens=pages * PAGE - 64)
+        for slot in range(8):
+            made._reach(slot, pages * PAGE - 1)
+        for slot in range(8):
+            made._pages.free(slot)
+        done = run(made, names, between=1)
+        assert made._pages.count == 8 * pages
+        first = first or done
+        assert_same(first, done)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_prefix_that_is_kept_is_used_and_changes_no_bit(dtype):
+    made, fresh = engine(dtype=dtype), engine(dtype=dtype, prefix_bytes=0)
+    prompt = np.array(requests()[11][0], np.int32)
+    miss = run(made, [11])
+    assert len(made._prefixes.find(3, prompt)) == 3
+    assert len(made._prefixes.find(3, np.array(SYSTEM[: 2 * CHUNK], np.int32))) == 1  # The last token's is computed.
+    assert not made._prefixes.find(4, prompt)
+    other = prompt.copy()
+    other[CHUNK] += 1
+    assert len(made._prefixes.find(3, other)) == 1  # All tokens are compared.
+    calls = []
+    prefill = made._programs.prefill
+    made._programs = made._programs._replace(prefill=lambda *x: calls.append(1) or prefill(*x))
+    assert_same(run(made, [11, 12]), miss | run(fresh, [12]))
+    assert len(calls) == 2  # A chunk each, where a miss computes four.
+
+
+def test_new_parameters_see_no_old_prefix():
+    made = engine()
+    old = run(made, [13])
+    made.load(versioned(CONFIG, 4, 1, "float32"))
+    assert made._prefixes.bytes == 0
+    new = run(made, [13])
+    assert_same(new, run(engine(seed=1, version=4, prefix_bytes=0), [13]))
+    assert old[13][0].tokens.tobytes() != new[13][0].tokens.tobytes()
+    made.load(versioned(CONFIG, 3, 1, "float32"))  # The same number, other parameters.
+    assert_same(new, run(made, [13]))
+
+
+def test_kept_prefixes_stay_within_their_room():
+    token = 2 * 4 * 2 * 2 * 8
+    made = engine(prefix_bytes=5 * CHUNK * token + 1)
+    expected = run(engine(prefix_bytes=0), [11, 14, 10, 13])
+    for _ in range(2):
+        assert_same(expected, run(made, [11, 14, 10, 13]))
+        assert made._prefixes.bytes == 5 * CHUNK * token
+
+
+def test_the_least_recently_used_prefix_goes_first():
+    def chunk(n):
+        return ((np.zeros((1, 1, 1, n), np.float32), np.zeros((1, 1, n, 1), np.float32)),)
+
+    kept = Prefixes(room=3 * 8 * 4, width=4)
+    prompts = {letter: np.full(4, ord(letter), np.int32) for letter in "abcd"}
+    longer = {letter: np.full(5, ord(letter), np.int32) for letter in "abcd"}
+    for letter in "abc":
+        kept.keep(0, prompts[letter], chunk(4))
+    assert kept.bytes == 96
+    assert len(kept.find(0, longer["a"])) == 1
+    kept.keep(0, prompts["d"], chunk(4))
+    assert kept.bytes == 96
+    assert [letter for letter in "abcd" if kept.find(0, longer[letter])] == ["a", "c", "d"]
+    assert not kept.find(0, prompts["a"])  # Its last token must be computed.
+    kept.keep(0, np.arange(8, dtype=np.int32), chunk(1000))  # Larger than the room.
+    assert kept.bytes == 96
+    kept.clear()
+    assert kept.bytes == 0
+    assert not kept.find(0, longer["a"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_page_has_two_owners(seed):
+    rng = np.random.default_rng(seed)
+    slots, most, columns = 8, 11, 4
+    table, held, grown = PageTable(slots, most, columns), np.zeros(slots, int), 0
+    for _ in range(400):
+        slot = int(rng.integers(slots))
+        if rng.integers(3):
+            held[slot] = max(held[slot], int(rng.integers(most * columns)))
+            before = table.count
+            assert table.reach(slot, held[slot]) == (table.count > before)
+            grown += table.count > before
+        else:
+            table.free(slot)
+            held[slot] = 0
+        pages = table.arrays()
+        used = held // columns + 1
+        owned = [page for s in range(slots) for page in pages.table[s, : used[s]].tolist()]
+        assert len(set(owned)) == len(owned)
+        assert pages.table[:, 0].tolist() == list(range(slots))
+        for s in range(slots):
+            for i, page in enumerate(pages.table[s, : used[s]].tolist()):
+                assert (pages.owner[page], pages.start[page]) == (s, i * columns)
+                assert table.page(s, i * columns) == page
+        assert (pages.start != NOBODY).sum() == len(owned)
+        assert table.count <= slots * most
+    assert grown <= 4  # 8, 16, 32, 64, 88.
+
+
+WINDOWED = dataclasses.replace(CONFIG, window=40, local_layers=(0,), rope_theta=20_000.0, attention_cap=5.0)
+
+
+@pytest.mark.parametrize("config", [CONFIG, WINDOWED], ids=["whole", "windowed"])
+def test_engine_and_learner_agree_over_many_pages(config):
+    made = engine(config, prompt_columns=700, max_tokens=80)
+    policy = make_policy(config, "float32")
+    forward = jax.jit(lambda params, *row: policy.head(params, policy.hidden(params, *row)))
+    for length in (PAGE - 1, 5 * PAGE + 9):
+        made.submit(0, SYSTEM + (SYSTEM * 4)[: length - len(SYSTEM)] if length > len(SYSTEM) else SYSTEM[:length])
+        done = {}
+        while not made.idle:
+            done.update(made.step())
+        (c,) = done[0]
+        tokens = np.concatenate([c.prompt, c.tokens])
+        row = np.zeros((1, 768), np.int32)
+        row[0, : len(tokens)] = tokens
+        segment, position = (np.arange(768) < len(tokens)).astype(np.int32)[None], np.arange(768, dtype=np.int32)[None]
+        logits = forward(load(config), row, segment, segment, position, key_tiles(segment, segment))
+        logprobs = np.asarray(jax.nn.log_softmax(logits, axis=0))
+        theirs = logprobs[c.tokens, np.arange(length - 1, len(tokens) - 1)]
+        assert np.abs(c.policy_logprobs - theirs).max() < 1e-4
