@@ -104,6 +104,7 @@ class Cluster:
         concurrency: int = 1,
         threads: int | None = None,
         accelerator: bool = False,
+        gpus: float = 0,
         stateless: bool = True,
         **kwargs: Any,
     ) -> Pool:
@@ -117,15 +118,30 @@ class Cluster:
           concurrency: calls that an actor runs at once, in threads.
           threads: of XLA on a CPU. Default: the cores at hand. Decides the bits of every product.
           accelerator: whether JAX may see one; else it sees the CPU only.
+          gpus: what each actor takes of the cluster's GPUs: whole ones, or a part of one (`gpu_share`).
           stateless: whether another actor may take over; else a death is the end of the pool.
           **kwargs: for the class.
         """
         if self._inline:
             return InlinePool(cls(*args, **kwargs))
         env = _environment(threads, accelerator) | (_compilation_cache() if self._ours else {})
-        pool = RayPool(cls, args, kwargs, name, count, concurrency, env, stateless, self._on_event)
+        if 0 < gpus < 1:
+            env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # Else the first actor takes the whole memory.
+        pool = RayPool(cls, args, kwargs, name, count, concurrency, env, stateless, self._on_event, gpus)
         self._pools.append(pool)
         return pool
+
+    def gpu_share(self, wanted: int) -> float:
+        """What each of `wanted` actors may take of the cluster's GPUs: 1, a part of one, or 0 where there are none.
+
+        A part is one that fits: 3 actors on 2 GPUs take halves, since an actor's part lies on one GPU.
+        """
+        if self._inline:
+            return 0.0
+        import ray
+
+        total = int(ray.cluster_resources().get("GPU", 0))
+        return 1 / max(1, -(-wanted // total)) if total else 0.0
 
     def stop(self) -> None:
         """Ends the actors, whatever they are doing. May be called twice."""
@@ -332,12 +348,14 @@ class RayPool:
         env: dict[str, str],
         stateless: bool,
         on_event: OnEvent,
+        gpus: float = 0,
     ):
         import ray
 
         self.name = name
         self._stateless, self._on_event = stateless, on_event
         options: dict[str, Any] = {
+            "num_gpus": gpus,
             "num_cpus": 0,  # Learner, workers and scorers take turns on few cores; none may wait for a place.
             "max_restarts": 0,
             "max_task_retries": 0,

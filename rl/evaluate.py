@@ -212,7 +212,10 @@ def evaluate(
         raise ValueError(f"{samples} greedy samples of a problem are all the same: set a temperature, or samples=1.")
     longest = longest_prompt(model, problems, max_tokens)
     with cluster.start(inline=inline) as here:
-        weights = here.spawn(_Weights, model, params, seed, dtype, name="weights", accelerator=True).call("publish")
+        share = here.gpu_share(1 + num_workers)
+        weights = here.spawn(_Weights, model, params, seed, dtype, name="weights", accelerator=True, gpus=share).call(
+            "publish"
+        )
         workers = here.spawn(
             RolloutWorker,
             model,
@@ -228,6 +231,7 @@ def evaluate(
             concurrency=slots,
             threads=threads,
             accelerator=True,
+            gpus=share,
         )
         scorers = here.spawn(Scorer, verifiers, graders, name="scorer", count=num_scorers)
         calls = [

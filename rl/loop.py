@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
+import math
 import os
 import pathlib
 import shutil
@@ -160,9 +161,17 @@ def loop(config: RunConfig, crew: Crew, journal: Journal, begin: Position) -> bo
 
 
 def _spawn(here: cluster.Cluster, config: RunConfig, prompt_columns: int) -> Crew:
-    threads = config.threads
+    threads, devices = config.threads, math.prod((config.mesh or {}).values())
+    share = here.gpu_share(devices + config.num_workers)
+    if devices > 1 and 0 < share < 1:
+        raise ValueError(
+            f"RunConfig.mesh wants {devices} GPUs for the learner, and num_workers={config.num_workers} one each: the "
+            "cluster has fewer. Make the mesh smaller, or use fewer workers."
+        )
     return Crew(
-        learner=here.spawn(Learner, config, name="learner", stateless=False, threads=threads, accelerator=True),
+        learner=here.spawn(
+            Learner, config, name="learner", stateless=False, threads=threads, accelerator=True, gpus=devices * share
+        ),
         workers=here.spawn(
             RolloutWorker,
             config.model,
@@ -178,6 +187,7 @@ def _spawn(here: cluster.Cluster, config: RunConfig, prompt_columns: int) -> Cre
             concurrency=config.slots,  # Groups at once: with one sample each they fill the slots.
             threads=threads,
             accelerator=True,
+            gpus=share,
         ),
         scorers=here.spawn(Scorer, config.verifiers, config.graders, name="scorer", count=config.num_scorers),
     )
