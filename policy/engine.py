@@ -14,7 +14,6 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
-import itertools
 import math
 import time
 import warnings
@@ -311,32 +310,37 @@ class Engine:
         return finished
 
     def _prefill(self) -> None:
-        """Computes the next prompts as one block, a chunk of each at a time.
+        """Computes the next prompts as one block, a chunk of each at a time; equal ones once.
 
         A prompt whose first chunks are kept begins after them; one that is done computes its last chunk again.
         """
         assert self.version is not None
         n, w = PREFILL_ROWS, self._at.chunk
-        requests = list(itertools.islice(self._waiting, n))
+        prompts: dict[bytes, np.ndarray] = {}  # By their places.
+        for request in self._waiting:
+            name = request.prompt.tobytes()
+            if len(prompts) == n and name not in prompts:
+                break
+            prompts.setdefault(name, request.prompt)
+            request.place = list(prompts).index(name)
         if self._prompts is None:
             self._prompts = empty_cache(self._config, n * self._at.prompt_pages, self._at.page)
         at, final = np.zeros((2, n), np.int32)  # Chunks.
-        for place, request in enumerate(requests):
-            request.place = place
-            known = self._prefixes.find(self.version, request.prompt)
+        for place, prompt in enumerate(prompts.values()):
+            known = self._prefixes.find(self.version, prompt)
             for i, chunk in enumerate(known):
                 to = np.array([self._prompt_page(place, i * w)], np.int32), np.array([i * w % self._at.page], np.int32)
                 self._prompts = self._programs.copy(self._prompts, chunk, 1, *to, *np.zeros((2, 1), np.int32), width=w)
-            at[place], final[place] = len(known), (len(request.prompt) - 1) // w
+            at[place], final[place] = len(known), (len(prompt) - 1) // w
         for _ in range(int((final - at).max()) + 1):
             tokens, last = np.full((n, w), self._tokenizer.pad, np.int32), np.zeros(n, np.int32)
-            for place, request in enumerate(requests):
-                chunk = request.prompt[at[place] * w : (at[place] + 1) * w]
+            for place, prompt in enumerate(prompts.values()):
+                chunk = prompt[at[place] * w : (at[place] + 1) * w]
                 tokens[place, : len(chunk)], last[place] = chunk, len(chunk) - 1
             self._hidden, self._prompts = self._programs.prefill(self._params, tokens, at * w, last, self._prompts)
             at = np.minimum(at + 1, final)
-        for place, request in enumerate(requests):
-            self._keep(place, request.prompt)
+        for place, prompt in enumerate(prompts.values()):
+            self._keep(place, prompt)
 
     def _prompt_page(self, place: int, column: int) -> int:
         """Where a column of a prompt of the block is."""

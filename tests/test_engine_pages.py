@@ -123,6 +123,22 @@ def test_a_prefix_that_is_kept_is_used_and_changes_no_bit(dtype):
     assert len(calls) == 2  # A chunk each, where a miss computes four.
 
 
+def test_equal_prompts_are_computed_once():
+    made, calls = engine(prompt_columns=64, max_tokens=64), []
+    alone = run(made, [2, 3])
+    prefill = made._programs.prefill
+    made._programs = made._programs._replace(prefill=lambda *x: calls.append(1) or prefill(*x))
+    done = {}
+    for i in range(40):
+        prompt, tokens, samples = requests()[2 + i % 2]
+        made.submit(i, prompt, samples=samples, options=SamplingOptions(max_tokens=tokens), index=2 + i % 2)
+    while not made.idle:
+        done.update(made.step())
+    assert len(calls) == 1
+    for i in range(40):
+        assert_same({0: done[i]}, {0: alone[2 + i % 2]})
+
+
 def test_new_parameters_see_no_old_prefix():
     made = engine()
     old = run(made, [13])
