@@ -37,6 +37,7 @@ class RunConfig:
     # It must be deterministic, may be asked twice, and runs in threads. What it raises is nobody's reward.
     environment: Callable[[Problem, np.ndarray, np.ndarray], Sequence[int] | None] | None = None
     max_turns: int = 8  # Of the policy, where there is an environment.
+    reply_seconds: float = 120.0  # That an environment may take for a reply; beyond, the completion is nobody's reward.
     drop_long: bool = False  # Leave out prompts that the context has no room for, instead of refusing the run.
 
     # How to learn.
@@ -88,7 +89,7 @@ class RunConfig:
         for name, high in (("adam_b1", 1), ("adam_b2", 1), ("seed", 2**32)):
             if not getattr(self, name) < high:
                 raise ValueError(f"RunConfig.{name} must be below {high}, got {getattr(self, name)!r}.")
-        for name in ("learning_rate", "max_grad_norm", "clip"):
+        for name in ("learning_rate", "max_grad_norm", "clip", "reply_seconds"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"RunConfig.{name} must be positive, got {getattr(self, name)!r}.")
         if not self.temperature > 0:

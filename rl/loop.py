@@ -182,6 +182,7 @@ def _spawn(here: cluster.Cluster, config: RunConfig, prompt_columns: int) -> Cre
             dtype=config.dtype,
             environment=config.environment,
             max_turns=config.max_turns,
+            reply_seconds=config.reply_seconds,
             name="worker",
             count=config.num_workers,
             concurrency=config.slots,  # Groups at once: with one sample each they fill the slots.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 import threading
 from collections.abc import Callable, Hashable, Sequence
 
@@ -47,6 +48,7 @@ class RolloutWorker:
         dtype: str | None = None,
         environment: Environment | None = None,
         max_turns: int = 8,
+        reply_seconds: float = math.inf,
     ):
         """
         Args:
@@ -58,12 +60,13 @@ class RolloutWorker:
           dtype: of matrix products; default: what the device is fast at.
           environment: answers the policy's turns.
           max_turns: of the policy.
+          reply_seconds: that the environment may take for a reply.
         """
         self._tokenizer = model.tokenizer
         self._engine = Engine(
             model, seed=seed, slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens, dtype=dtype
         )
-        self._environment, self._max_turns = environment, max_turns
+        self._environment, self._max_turns, self._reply_seconds = environment, max_turns, reply_seconds
         self._names = itertools.count()
         self._changed = threading.Condition()  # Guards what follows; the engine belongs to whoever drives.
         self._waiting: list[_Request] = []
@@ -133,5 +136,6 @@ class RolloutWorker:
                 index=draw.index,
                 environment=self._environment and functools.partial(self._environment, request.problem),
                 max_turns=self._max_turns,
+                reply_seconds=self._reply_seconds,
             )
         return self._engine.step()

@@ -359,3 +359,14 @@ def test_the_worker_says_which_problem_broke_its_environment():
     (c,) = made.generate(Draw(0, 0, 1, 1.0), Problem("p4", "3+3=", ""), small.versioned()).result()
     assert c.finish != "error"
     assert np.isfinite(c.policy_logprobs).all()
+
+
+@pytest.mark.filterwarnings("ignore:The environment of")
+def test_a_worker_does_not_wait_for_ever():
+    gone = threading.Event()
+    made = worker(environment=lambda problem, tokens, mask: gone.wait(), reply_seconds=0.2)
+    (c,) = made.generate(Draw(0, 0, 1, 1.0), Problem("p4", "3+3=", ""), small.versioned()).result()
+    gone.set()
+    assert c.finish == "error"
+    with pytest.raises(ValueError, match="RunConfig.reply_seconds must be positive"):
+        small.run_config(reply_seconds=0)
