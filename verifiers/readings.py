@@ -64,7 +64,7 @@ def readings(text: str) -> list[Node]:
         raise Unreadable("it is empty")
     moment = dates.read(inner)
     trees = [] if moment is None else [Node("moment", (moment,))]
-    integer = _INTEGER.search(inner) if len(inner) < 500 else None
+    integer = _INTEGER.search(inner, 1) if len(inner) < 500 else None
     clean = normalize(inner[: integer.start()] if integer else inner)
     if not clean:
         raise Unreadable("it is empty")
@@ -119,7 +119,12 @@ def _solved(node: Node) -> Node:
         return rest
     if node.op in ("list", "or"):
         excluded = [item.args for item in node.args if item.op == "relation" and item.args[0] == ("≠",)]
-        if len(excluded) == len(node.args) and len({name for _, name, _ in excluded}) == 1 and is_name(excluded[0][1]):
+        if (
+            node.op == "list"
+            and len(excluded) == len(node.args)
+            and len({name for _, name, _ in excluded}) == 1
+            and is_name(excluded[0][1])
+        ):
             return _without([value for *_, value in excluded]) or node  # x ≠ 1 and x ≠ 2
         items = tuple(_solved(item) for item in node.args)
         first, *others = items
