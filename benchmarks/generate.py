@@ -1,22 +1,25 @@
 """Times generation: our engine against `transformers.generate`, in alternation, with the roofline of the machine.
 
-    python benchmarks/generate.py [--shape smollm2|four] [--rows 8] [--samples 1] [--tokens 32] \
-        [--long-tail] [--rounds 3]
+    python benchmarks/generate.py [CASE ...] [--shape smollm2|four] [--dtype float32|bfloat16] [--rounds 3] [--layers 9]
 
-Random weights of one shape on both sides; no row ends by itself. `--samples` shares a prompt among so many rows.
-With `--long-tail` lengths are log-normal and there are three requests a slot: the peer decodes static batches to their
-longest member. The roofline of a decode step is the larger of its bytes over the bandwidth and its operations over the
-best matrix product, both measured here. Without transformers and torch (the extra `parity`), ours runs alone.
+Random weights of one shape on both sides; no row ends by itself. Cases: batches of 1, 8, 32 and 64 distinct prompts and
+completions of 32 tokens; `shared`, 8 prompts with 8 samples each; `tail128` and `tail512`, 24 prompts with 8 samples
+each on 64 slots, of log-normal lengths from 4 to 128 and to 512: the peer decodes static batches of 64 rows, in the
+order in which they come, to their longest member. Only tokens that were asked for count. The roofline of a decode step
+is the larger of its bytes over the bandwidth and its operations over the best matrix product, both measured here.
+Without transformers and torch (the extra `parity`), ours runs alone. With other work on the machine, give each side one
+thread (OMP_NUM_THREADS=1 NPROC=1).
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,30 +41,57 @@ SHAPES = {
 PROMPT = 64  # Tokens.
 
 
-def ours(config: TransformerConfig, options: argparse.Namespace, prompts: np.ndarray, lengths: np.ndarray):
+class Case(NamedTuple):
+    """What is generated."""
+
+    rows: int  # Slots, and rows of the peer's batches.
+    prompts: int
+    samples: int  # Of each prompt.
+    tokens: int  # Of a completion, or of the longest.
+    sigma: float = 0.0  # Of the logarithms of the lengths, around a median of 32; 0: all have `tokens`.
+
+    def lengths(self) -> np.ndarray:
+        """Of each completion, [prompts * samples]."""
+        count = self.prompts * self.samples
+        if not self.sigma:
+            return np.full(count, self.tokens)
+        drawn = np.exp(np.random.default_rng(0).normal(np.log(32), self.sigma, count)).round().astype(int)
+        return np.clip(drawn, 4, self.tokens)
+
+
+CASES = {
+    "batch1": Case(1, 1, 1, 32),
+    "batch8": Case(8, 8, 1, 32),
+    "batch32": Case(32, 32, 1, 32),
+    "batch64": Case(64, 64, 1, 32),
+    "shared": Case(64, 8, 8, 32),
+    "tail128": Case(64, 24, 8, 128, 0.8),
+    "tail512": Case(64, 24, 8, 512, 1.2),
+}
+
+
+def ours(config: TransformerConfig, case: Case, dtype: str, prompts: np.ndarray):
     """A function that generates everything once."""
-    tokenizer = ByteTokenizer()
+    tokenizer, lengths = ByteTokenizer(), case.lengths()
     tokenizer.ends = ()  # type: ignore[misc] # Lengths are given.
     model = from_scratch(config, tokenizer)
-    engine = Engine(
-        model, seed=0, slots=options.rows, prompt_columns=PROMPT, max_tokens=int(lengths.max()), dtype=options.dtype
-    )
-    params = jax.jit(engine_params, static_argnums=1)(model.load(0), jnp.dtype(options.dtype))
+    engine = Engine(model, seed=0, slots=case.rows, prompt_columns=PROMPT, max_tokens=case.tokens, dtype=dtype)
+    params = jax.jit(engine_params, static_argnums=1)(model.load(0), jnp.dtype(dtype))
     engine.load(Versioned(0, to_host(params)))
 
     def run() -> None:
-        for i, (prompt, length) in enumerate(zip(prompts, lengths, strict=True)):
-            limit = SamplingOptions(max_tokens=int(length))
-            engine.submit(i, prompt.tolist(), samples=options.samples, options=limit, index=i)
+        for i, length in enumerate(lengths.tolist()):
+            limit = SamplingOptions(max_tokens=length)
+            engine.submit(i, prompts[i // case.samples].tolist(), options=limit, index=i)
         done = 0
         while not engine.idle:
             done += sum(len(completion.tokens) for _, completions in engine.step() for completion in completions)
-        assert done == lengths.sum() * options.samples
+        assert done == lengths.sum()
 
     return run
 
 
-def peer(config: TransformerConfig, options: argparse.Namespace, prompts: np.ndarray, lengths: np.ndarray):
+def peer(config: TransformerConfig, case: Case, dtype: str, prompts: np.ndarray):
     """The same with `transformers`, in static batches."""
     import torch
     import transformers
@@ -72,16 +102,14 @@ def peer(config: TransformerConfig, options: argparse.Namespace, prompts: np.nda
         intermediate_size=config.mlp_width, max_position_embeddings=config.context, tie_word_embeddings=True,
         bos_token_id=None, eos_token_id=None, pad_token_id=0,
     )  # fmt: skip
-    dtype = torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
     network: Any = transformers.LlamaForCausalLM(shape)
-    network = network.to(dtype).eval()
-    rows = np.repeat(prompts, options.samples, axis=0)
-    longest = np.repeat(lengths, options.samples)
+    network = network.to(torch.bfloat16 if dtype == "bfloat16" else torch.float32).eval()
+    rows, lengths = np.repeat(prompts, case.samples, axis=0), case.lengths()
 
     def run() -> None:
-        for start in range(0, len(rows), options.rows):
-            batch = torch.tensor(rows[start : start + options.rows], dtype=torch.long)
-            n = int(longest[start : start + options.rows].max())
+        for start in range(0, len(rows), case.rows):
+            batch = torch.tensor(rows[start : start + case.rows], dtype=torch.long)
+            n = int(lengths[start : start + case.rows].max())
             with torch.no_grad():
                 out = network.generate(
                     batch, attention_mask=torch.ones_like(batch), max_new_tokens=n, do_sample=True, top_k=0, top_p=1.0
@@ -124,43 +152,47 @@ def timed(function: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("case", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; default: all")
     parser.add_argument("--shape", choices=SHAPES, default="smollm2")
-    parser.add_argument("--rows", type=int, default=8, help="rows of a batch, and slots")
-    parser.add_argument("--samples", type=int, default=1, help="of each prompt")
-    parser.add_argument("--tokens", type=int, default=32, help="of a completion; with --long-tail, of the longest")
-    parser.add_argument("--long-tail", action="store_true")
+    parser.add_argument("--layers", type=int, help="fewer than the shape has, to be quick")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default=fast_dtype(), choices=["float32", "bfloat16"])
     options = parser.parse_args()
-    config, rng = SHAPES[options.shape], np.random.default_rng(0)
-    count = max(options.rows // options.samples, 1) * (3 if options.long_tail else 1)
-    prompts = rng.integers(2, config.vocab_size, (count, PROMPT))
-    lengths = np.full(count, options.tokens)
-    if options.long_tail:
-        lengths = np.clip(np.exp(rng.normal(np.log(32), 0.8, count)).astype(int), 4, options.tokens)
-    useful = int(lengths.sum()) * options.samples
-    sides = {"ours": ours(config, options, prompts, lengths)}
+    if unknown := sorted(set(options.case) - set(CASES)):
+        parser.error(f"unknown cases {unknown}: choose from {', '.join(CASES)}")
+    config = SHAPES[options.shape]
+    config = dataclasses.replace(config, num_layers=options.layers or config.num_layers)
+    print(f"{options.shape}, {config.num_layers} layers, {options.dtype}, jax {jax.__version__}; min / median / max")
+    for name in options.case or CASES:
+        measure(config, name, options.dtype, options.rounds)
+
+
+def measure(config: TransformerConfig, name: str, dtype: str, rounds: int) -> None:
+    """Runs both sides in turns, and prints one case."""
+    case = CASES[name]
+    prompts = np.random.default_rng(0).integers(2, config.vocab_size, (case.prompts, PROMPT))
+    sides = {"ours": ours(config, case, dtype, prompts)}
     if importlib.util.find_spec("transformers") and importlib.util.find_spec("torch"):
-        sides["transformers"] = peer(config, options, prompts, lengths)
+        sides["transformers"] = peer(config, case, dtype, prompts)
     for run in sides.values():
         run()  # Compiles.
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(options.rounds):
-        for name, run in sides.items():
-            times[name].append(timed(run))
-    print(
-        f"{options.shape}, {options.dtype}, {options.rows} slots, {count} prompts x {options.samples} samples, "
-        f"{useful} tokens{', long tail' if options.long_tail else ''}; jax {jax.__version__}"
-    )
-    for name, seconds in times.items():
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    for i in range(rounds):
+        for side in list(sides)[:: 1 if i % 2 else -1]:
+            times[side].append(timed(sides[side]))
+    useful = int(case.lengths().sum())
+    print(f"{name}: {case.rows} slots, {case.prompts} prompts x {case.samples} samples, {useful} tokens")
+    for side, seconds in times.items():
         low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
-        print(f"{name:<13} {low:7.2f} / {middle:7.2f} / {high:7.2f} s   {useful / middle:7.0f} tokens/s")
+        print(f"  {side:<13} {low:7.2f} / {middle:7.2f} / {high:7.2f} s   {useful / middle:7.0f} tokens/s")
     if "transformers" in times:
         ratios = sorted(b / a for a, b in zip(times["ours"], times["transformers"], strict=True))
-        print(f"transformers / ours: {ratios[0]:.2f} / {statistics.median(ratios):.2f} / {ratios[-1]:.2f}")
-    seconds, text = roofline(config, options.rows, PROMPT + options.tokens // 2, options.dtype)
-    share = seconds * useful / options.rows / statistics.median(times["ours"])
-    print(f"roofline of a decode step: {text}\nours reaches {share:.0%} of it (the whole call, prefill included)")
+        print(f"  transformers / ours: {ratios[0]:.2f} / {statistics.median(ratios):.2f} / {ratios[-1]:.2f}")
+    seconds, text = roofline(config, case.rows, PROMPT + useful // case.lengths().size // 2, dtype)
+    share = seconds * useful / case.rows / statistics.median(times["ours"])
+    print(
+        f"  roofline of a decode step: {text}\n  ours: {share:.0%} of it (the whole call, prefill included)", flush=True
+    )
 
 
 if __name__ == "__main__":
