@@ -2,7 +2,8 @@
 
 Columns are sorted by their expert into tiles of a fixed number of columns, each of one expert, and a loop goes over
 the tiles that hold something. A column's product has one shape wherever the column lies, so its bits depend neither
-on its neighbors nor on how many columns an expert got. No column is dropped.
+on its neighbors nor on how many columns an expert got. No column is dropped. On a mesh the columns travel to the
+experts, never the experts to the columns (`Part`).
 
 Letters: D width, N columns, E experts, k experts a column is sent to, F expert_width, Q columns of a tile, S columns of
 all tiles.
@@ -20,7 +21,28 @@ from jax import lax
 
 from policy.products import Matrix, dot
 
-Weight = jax.Array | Matrix  # A stack of them, [E, out, in].
+AXIS = "expert"  # Of the mesh: experts lie along it, and rows of the batch too.
+
+Weight = Any  # jax.Array | Matrix | Part: a stack of them, [E, out, in].
+Stacks = tuple[Weight, Weight, Weight]  # gate, up [E, F, D] and down [E, D, F].
+
+
+class Part(NamedTuple):
+    """The experts of a stack that this device has: its part of the first axis, along `AXIS` of the mesh.
+
+    It exists where a function runs once for each device along that axis (`jax.shard_map`).
+    """
+
+    w: Any  # Weight [E / devices, out, in]
+
+    # Of the whole stack: Haiku checks a parameter's shape and dtype.
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.w.shape[0] * lax.axis_size(AXIS), *self.w.shape[1:])
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.w.dtype
 
 
 class Routing(NamedTuple):
@@ -99,16 +121,30 @@ def tile_columns(columns: int, k: int, experts: int) -> int:
     return min(max(1 << max(share - 1, 0).bit_length(), 16), 128)
 
 
-def make_plan(routing: Routing, experts: int, q: int) -> Plan:
-    """Sorts the columns by their expert, each expert's tiles beginning anew."""
+def make_plan(routing: Routing, experts: int, q: int, first_expert: jax.Array | None = None) -> Plan:
+    """Sorts the columns by their expert, each expert's tiles beginning anew.
+
+    Args:
+      routing: of the columns.
+      experts: how many are computed.
+      q: columns of a tile.
+      first_expert: where there are more, the first of those that are computed; columns of others have their place in
+        the last tile, which nothing fills.
+    """
     k, n = routing.chosen.shape
-    tile = jnp.arange(k * n // q + min(experts, k * n))  # As many as there can be.
+    others = first_expert is not None
+    tile = jnp.arange(k * n // q + min(experts, k * n) + others)  # As many as there can be.
     expert = routing.chosen.reshape(-1)  # [k N]
+    if others:
+        expert = expert - first_expert
+        expert = jnp.where((expert >= 0) & (expert < experts), expert, experts)
     counts = (expert[:, None] == jnp.arange(experts)).sum(axis=0, dtype=jnp.int32)  # [E]
     starts, ends = jnp.cumsum(counts) - counts, jnp.cumsum(-(-counts // q))  # In sorted order; in tiles.
     first = ends - -(-counts // q)
     order = jnp.argsort(expert, stable=True)
     place = first[expert] * q + jnp.argsort(order) - starts[expert]  # The inverse of the order is a rank.
+    if others:
+        place = jnp.where(expert < experts, place, (len(tile) - 1) * q)
     mine = jnp.minimum((ends <= tile[:, None]).sum(axis=1), experts - 1)  # The expert of each tile.
     rank = ((tile - first[mine]) * q)[:, None] + jnp.arange(q)  # Of each place among the columns of its expert.
     there = (rank < counts[mine][:, None]).reshape(-1)
@@ -120,10 +156,28 @@ def make_plan(routing: Routing, experts: int, q: int) -> Plan:
 Activation = Callable[[jax.Array], jax.Array]
 
 
+def mix(activation: Activation, weights: Stacks, x: jax.Array, routing: Routing) -> jax.Array:
+    """`mixture` of the columns x, [D, N], as they are routed: float32 [D, N].
+
+    With `Part`s every device of the axis has columns of its own. Each computes its experts for the columns of all and
+    gets the sum of what all have computed for its own (Lepikhin et al., 2020, arXiv:2006.16668, section 3.2, with
+    nothing dropped).
+    """
+    q = functools.partial(tile_columns, k=routing.chosen.shape[0], experts=weights[0].shape[0])
+    if not isinstance(weights[0], Part):
+        plan = make_plan(routing, weights[0].shape[0], q(x.shape[1]))
+        return mixture(activation, weights, x, routing.gates, plan)
+    gate, up, down = (part.w for part in weights)
+    gather = functools.partial(lax.all_gather, axis_name=AXIS, axis=1, tiled=True)
+    x, routing = gather(x), Routing(*map(gather, routing))
+    count = gate.shape[0]
+    plan = make_plan(routing, count, q(x.shape[1]), lax.axis_index(AXIS) * count)
+    y = mixture(activation, (gate, up, down), x, routing.gates, plan)
+    return lax.psum_scatter(y, AXIS, scatter_dimension=1, tiled=True)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def mixture(
-    activation: Activation, weights: tuple[Weight, Weight, Weight], x: jax.Array, gates: jax.Array, plan: Plan
-) -> jax.Array:
+def mixture(activation: Activation, weights: Stacks, x: jax.Array, gates: jax.Array, plan: Plan) -> jax.Array:
     """sum over the chosen experts of gate * W_down (activation(W_gate x) * W_up x).
 
     Args:

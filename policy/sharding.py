@@ -6,21 +6,23 @@
     tensor  features, heads and vocabulary; activations are cut too (Shoeybi et al., 2019, arXiv:1909.08053).
     expert  rows of a batch, and the experts of a mixture (Lepikhin et al., 2020, arXiv:2006.16668).
 
-The model says nothing of devices. `shardings` places its tree, `gathered` says in a jitted function that a
-parameter is used whole along `fsdp`, and XLA does the rest. A weight is [out, in]; a stack of experts is [E, out, in].
+The model says nothing of devices. `shardings` places its tree; in a jitted function, `gathered` says that a parameter
+is used whole along `fsdp`, and `by_rows` that a row is computed where it lies; XLA does the rest. A weight is
+[out, in]; a stack of experts is [E, out, in].
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from policy.experts import Part
 from policy.products import Matrix, masters
 from policy.types import Params, TransformerConfig
 
@@ -146,16 +148,64 @@ def gathered(params: Params, mesh: Mesh, table: Table) -> dict[str, dict[str, An
     Without this, XLA may cut the activations along their features instead of gathering a layer's weights. The
     gradient of a gathered parameter is summed over `fsdp` and cut again.
     """
-    specs = partition(masters(params), table)
 
     def whole(spec: PartitionSpec, x: Any) -> Any:
         if isinstance(x, Matrix):
             return Matrix(whole(spec, x.master), whole(spec, x.w), whole(_swapped(spec, x.wt.ndim), x.wt))
         return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, _without_fsdp(spec)))
 
-    return {
-        module: {name: whole(specs[module][name], x) for name, x in leaves.items()} for module, leaves in params.items()
-    }
+    return _map_specs(whole, params, table)
+
+
+def by_rows(f: Callable[..., Any], mesh: Mesh, table: Table) -> Callable[..., Any]:
+    """`f` of the rows that each place for rows has, on it; in a jitted function.
+
+    Without this, XLA computes over columns of all rows what goes over columns in an order of its own (the tiles of
+    attention, of experts, and of the head), on every device, and gathers all that it reads. Along `tensor` XLA cuts
+    `f` by itself; along `expert` a stack of experts comes as the device's `Part`.
+
+    Args:
+      f: called as f(rows, *trees); returns a tree of arrays.
+      mesh: its size along `ROW_AXES` divides the number of rows.
+      table: of the trees.
+
+    Returns:
+      A function of rows, a tree of arrays [B, ..] or [], and of parameter trees (or None), with the results of all
+      places along a new first axis.
+    """
+
+    def call(rows: Any, *trees: Any) -> Any:
+        trees = tuple(tree and gathered(tree, mesh, table) for tree in trees)
+        places = tuple(tree and _map_specs(_along_experts, tree, table) for tree in trees)
+
+        def local(rows: Any, *trees: Any) -> Any:
+            parts = (tree and _map_specs(wrapped, tree, table) for tree in trees)
+            return jax.tree.map(lambda x: x[None], f(rows, *parts))
+
+        return jax.shard_map(
+            local,
+            mesh=mesh,
+            in_specs=(jax.tree.map(lambda x: BATCH if np.ndim(x) else PartitionSpec(), rows), *places),
+            out_specs=BATCH,
+            axis_names=set(ROW_AXES),
+            check_vma=False,  # `custom_vjp` could not return the same gradient for one row and for a sum over rows.
+        )(rows, *trees)
+
+    def wrapped(spec: PartitionSpec, x: Any) -> Any:
+        return Part(x) if mesh.shape["expert"] > 1 and tuple(_along_experts(spec, x)) else x
+
+    return call
+
+
+def _map_specs(f: Callable[[PartitionSpec, Any], Any], tree: Any, table: Table) -> dict[str, dict[str, Any]]:
+    """f(spec, leaf) for each parameter, an array or a `Matrix`."""
+    specs = partition(masters(tree), table)
+    return {module: {name: f(specs[module][name], x) for name, x in leaves.items()} for module, leaves in tree.items()}
+
+
+def _along_experts(spec: PartitionSpec, x: Any) -> PartitionSpec:
+    """Where its first axis is cut; it is all that `jax.shard_map` is told, for XLA sees to `tensor`."""
+    return PartitionSpec("expert") if spec and _axes(spec[0]) == ("expert",) else PartitionSpec()
 
 
 def bytes_per_device(sizes: Mapping[str, int], shapes: Mapping[str, Mapping[str, Any]], table: Table) -> int:

@@ -24,7 +24,7 @@ from jax import lax
 
 from policy.attention import attend, capped, make_tiles, rotations
 from policy.cache import Cache, Pages, attend_chunk, attend_pages, page_biases
-from policy.experts import RouterSums, Routing, make_plan, mixture, route, router_sums, tile_columns
+from policy.experts import RouterSums, Routing, mix, route, router_sums
 from policy.products import Matrix, is_matrix, linear, transposed
 from policy.types import Array, Params, TransformerConfig
 
@@ -210,8 +210,7 @@ def experts(config: TransformerConfig, h: jax.Array) -> tuple[jax.Array, Routing
     """The MLP of a layer with experts, [D, N] -> float32 [D, N], and where the columns were sent."""
     c = config
     routing = route(Linear(c.num_experts, "router")(h), c.experts_per_token, c.renormalized)
-    plan = make_plan(routing, c.num_experts, tile_columns(h.shape[1], c.experts_per_token, c.num_experts))
-    return mixture(ACTIVATIONS[c.activation], Experts(c)(), h, routing.gates, plan), routing
+    return mix(ACTIVATIONS[c.activation], Experts(c)(), h, routing), routing
 
 
 class Experts(hk.Module):

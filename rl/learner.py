@@ -18,12 +18,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from policy import Params, Versioned, make_policy
 from policy.experts import RouterSums, router_metrics
 from policy.products import compute_copies, masters, with_copies
-from policy.sharding import BATCH, ROW_AXES, gathered, make_mesh, shardings, table
+from policy.sharding import BATCH, ROW_AXES, by_rows, make_mesh, shardings, table
 from policy.transformer import engine_params, fast_dtype, head_table, parameter_shapes, to_host
 from rl.checkpoint import read_tree, write_tree
 from rl.config import RunConfig
 from rl.loss import surrogate, token_logprobs
 from rl.types import Batch
+
+PEAK = "logprob_gap/max"  # The one that is the greatest of its rows, not their sum.
 
 
 class LearnerState(NamedTuple):
@@ -182,8 +184,15 @@ def _compile(config: RunConfig, dtype: str, places: _Places | None) -> _Function
     def begin(params: Params) -> LearnerState:
         return LearnerState(params, optimizer.init(params), jnp.int32(0))
 
-    def whole(tree: Any) -> Any:
-        return tree if places is None else gathered(tree, places.mesh, table(config.model.config))
+    def rows_loss(params, reference, rows: Batch):
+        f = functools.partial(micro_batch_loss, config, dtype)
+        if places is None:
+            return f(params, reference, rows)
+        each = by_rows(
+            lambda rows, params, reference: f(params, reference, rows), places.mesh, table(config.model.config)
+        )
+        loss, sums = each(rows, params, reference)
+        return loss.sum(), jax.tree.map(lambda x: x.sum(axis=0), sums) | {PEAK: sums[PEAK].max()}
 
     def copies(params: Params):
         if dtype == "float32":  # The masters serve: no layout is slow in float32.
@@ -194,12 +203,8 @@ def _compile(config: RunConfig, dtype: str, places: _Places | None) -> _Function
         return jax.tree.map(jnp.zeros_like, params), _no_sums(config)
 
     def accumulate(params, reference, gradients, sums, row: Batch):
-        def loss(params):
-            return micro_batch_loss(config, dtype, whole(params), reference and whole(reference), row)
-
-        new, row_sums = jax.grad(loss, has_aux=True)(params)
-        peak = "logprob_gap/max"
-        added = jax.tree.map(jnp.add, sums, row_sums) | {peak: jnp.maximum(sums[peak], row_sums[peak])}
+        new, row_sums = jax.grad(rows_loss, has_aux=True)(params, reference, row)
+        added = jax.tree.map(jnp.add, sums, row_sums) | {PEAK: jnp.maximum(sums[PEAK], row_sums[PEAK])}
         return jax.tree.map(jnp.add, gradients, masters(new)), added
 
     def apply(state: LearnerState, gradients: Params) -> LearnerState:
@@ -263,14 +268,14 @@ def micro_batch_loss(config: RunConfig, dtype: str, params, reference, row: Batc
         "loss": loss,
         "entropy": facts.entropy.sum(),
         "logprob_gap/mean": gap.sum(),
-        "logprob_gap/max": gap.max(),
+        PEAK: gap.max(),
     }
     return loss, sums if routers is None else sums | {"router": jax.lax.stop_gradient(routers)}
 
 
 def _no_sums(config: RunConfig) -> dict[str, Any]:
     """Where the sums of an update start: zeros."""
-    names = ["loss", "entropy", "logprob_gap/mean", "logprob_gap/max", "ratio/clipped", "kl/behavior"]
+    names = ["loss", "entropy", "logprob_gap/mean", PEAK, "ratio/clipped", "kl/behavior"]
     sums: dict[str, Any] = {
         name: jnp.float32(0) for name in (*names, *(["kl/reference"] * bool(config.kl_coefficient)))
     }
@@ -284,7 +289,7 @@ def _no_sums(config: RunConfig) -> dict[str, Any]:
 def _metrics(sums: dict[str, np.ndarray], batch: Batch, norm: float) -> dict[str, float]:
     """Means over the trained tokens, which leave out groups without an advantage."""
     trained = float(np.asarray(batch.mask).sum())
-    whole = {"loss", "logprob_gap/max"}
+    whole = {"loss", PEAK}
     metrics = {name: float(s) if name in whole else float(s) / trained for name, s in sums.items()}
     return metrics | {"gradient/norm": norm, "tokens/trained": trained, "update/skipped": 0.0}
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import sys
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
@@ -14,7 +15,7 @@ import small
 from jax.sharding import NamedSharding, PartitionSpec
 
 from policy import layout, make_policy
-from policy.sharding import BATCH, bytes_per_device, gathered, make_mesh, shardings, table
+from policy.sharding import BATCH, by_rows, bytes_per_device, make_mesh, shardings, table
 from rl.batch import make_batch
 from rl.learner import micro_batch_loss
 
@@ -31,13 +32,18 @@ def main(sizes: dict[str, int]) -> dict:
     rows = len(batch.tokens) // 8 * 8
     batch = jax.tree.map(lambda x: x[:rows] if np.ndim(x) else x, batch)
 
-    def compute(params, batch, whole=lambda tree: tree):
-        def loss(tree):
-            return micro_batch_loss(config, "float32", whole(tree), None, batch)[0]
-
-        tree = whole(params)
+    def forward(batch, tree):
         hidden = policy.hidden(tree, batch.tokens, batch.segment, batch.prefix, batch.position, batch.keys)
-        return policy.head(tree, hidden), *jax.value_and_grad(loss)(params)
+        return policy.head(tree, hidden).T
+
+    def rows_loss(batch, tree):
+        return micro_batch_loss(config, "float32", tree, None, batch)[0]
+
+    def compute(params, batch, spread=lambda f: f):
+        def loss(tree):
+            return spread(rows_loss)(batch, tree).sum()
+
+        return spread(forward)(batch, params).reshape(-1, shape.vocab_size), *jax.value_and_grad(loss)(params)
 
     expected = jax.jit(compute)(params, batch)
 
@@ -46,7 +52,7 @@ def main(sizes: dict[str, int]) -> dict:
     everywhere = NamedSharding(mesh, PartitionSpec())
     row_places = jax.tree.map(lambda x: NamedSharding(mesh, BATCH) if np.ndim(x) else everywhere, batch)
     sharded = jax.jit(
-        lambda p, b: compute(p, b, lambda tree: gathered(tree, mesh, rules)),
+        lambda p, b: compute(p, b, lambda f: by_rows(f, mesh, rules)),
         in_shardings=(places, row_places),
         out_shardings=(everywhere, everywhere, places),
     )
@@ -65,11 +71,16 @@ def main(sizes: dict[str, int]) -> dict:
     def held(tree) -> list[int]:
         return [sum(x.addressable_shards[i].data.nbytes for x in jax.tree.leaves(tree)) for i in range(8)]
 
+    def gathered(text: str) -> list[list[int]]:
+        """The shapes of what a device gets from others."""
+        shapes = re.findall(r" = \w+\[([\d,]*)\]\S* all-gather\(", text)
+        return [[int(n) for n in shape.split(",")] for shape in shapes]
+
     def largest(tree) -> float:
         return max(float(np.abs(x).max()) for x in jax.tree.leaves(tree))
 
     difference = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), found, expected)
-    text = program.as_text()
+    loops, _, entry = program.as_text().partition("\nENTRY ")
     return {
         "difference": [largest(x) for x in difference],
         "size": [largest(x) for x in expected],
@@ -80,9 +91,9 @@ def main(sizes: dict[str, int]) -> dict:
         "whole": sum(x.nbytes for x in jax.tree.leaves(params)),
         "vectors": sum(x.nbytes for x in jax.tree.leaves(params) if x.ndim == 1),
         "rows": rows,
-        "collectives": {
-            name: text.count(f" {name}(") for name in ("all-gather", "all-reduce", "all-to-all", "reduce-scatter")
-        },
+        "gathered": gathered(entry),
+        "gathered in loops": gathered(loops),
+        "columns": batch.tokens.size,
     }
 
 

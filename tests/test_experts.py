@@ -99,6 +99,18 @@ def test_a_plan_by_hand():
     assert plan.column[jnp.array([0, 2, 3, 4, 6])].tolist() == [1, 0, 2, 3, 4]
 
 
+def test_a_plan_of_some_experts_by_hand():
+    """Experts 1 and 2 of four, columns 0 to 4 to experts 1, 0, 1, 1, 3: the fourth tile is that of the others."""
+    routing = Routing(jnp.array([[1, 0, 1, 1, 3]]), jnp.arange(1.0, 6.0)[None], jnp.zeros((4, 5)))
+    plan = jax.jit(lambda first: make_plan(routing, 2, 2, first))(1)
+    assert int(plan.used) == 2
+    assert plan.expert.shape == (5,)
+    assert plan.expert[:2].tolist() == [0, 0]  # Counted from the first of them.
+    assert plan.place.tolist() == [[0, 8, 1, 2, 8]]
+    assert plan.gate.tolist() == [1, 3, 4, 0, 0, 0, 0, 0, 0, 0]
+    assert plan.column[:3].tolist() == [0, 2, 3]
+
+
 def test_routing_by_hand():
     logits = jnp.log(jnp.array([[0.5, 0.1], [0.3, 0.2], [0.2, 0.7]]))  # [3 experts, 2 columns]
     routing = route(logits, 2, renormalized=False)

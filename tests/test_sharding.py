@@ -142,4 +142,13 @@ def test_eight_devices_compute_what_one_does(sizes):
         assert found["predicted"] == (found["whole"] - found["vectors"]) // 8 + found["vectors"]
     assert found["held"] == found["gradients"] == [found["predicted"]] * 8
     assert found["moments"] == [2 * found["predicted"]] * 8
-    assert found["collectives"]["all-gather"] > 0
+    # What a device gathers, in the compiled program: weights along fsdp, and never in a loop.
+    shapes = [tuple(shape) for shape in found["gathered"]]
+    assert (32, 64 // sizes["tensor"]) in shapes or (64 // sizes["tensor"], 32) in shapes  # Of attention.
+    assert found["gathered in loops"] == []
+    # Columns of all devices: nothing but logits, in the end, for this test.
+    columns = found["columns"]
+    assert {shape for shape in shapes if columns in shape} == {(columns, small.CONFIG.vocab_size)}
+    # Of four experts a device has two, whole along fsdp; no device ever has all.
+    stacks = {shape for shape in shapes if len(shape) == 3}
+    assert stacks == ({(2, 32, 8), (2, 8, 32)} if "expert" in sizes else set())
