@@ -10,7 +10,7 @@ keys and values, R = H / K, C head_dim.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,9 @@ from jax import lax
 from policy.attention import HIDDEN, biases, capped
 from policy.products import batched_dot
 from policy.rotary import rotate
-from policy.types import Array, TransformerConfig
+from policy.types import TransformerConfig
 
+Array = Any  # Of jax or, on the host, of numpy.
 Cache = tuple[tuple[jax.Array, jax.Array], ...]  # Per layer: K [N, K, C, Q] and V [N, K, Q, C], float32.
 Rotation = tuple[jax.Array, jax.Array]  # cos and sin, [.., columns] each.
 

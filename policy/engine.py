@@ -152,7 +152,8 @@ class Engine:
     def _empty(self) -> None:
         """Makes a cache with a page a slot."""
         self._pages = PageTable(self._at.slots, self._at.pages, self._at.page)
-        self._cache: Cache = empty_cache(self._config, self._at.slots, self._at.page)
+        self._cache: Cache = ()  # The old one goes before the new one comes.
+        self._cache = empty_cache(self._config, self._at.slots, self._at.page)
 
     def submit(
         self,
@@ -243,8 +244,9 @@ class Engine:
         finished = self._resume() + self._fill()
         live = [slot for slot, row in enumerate(self._rows) if row is not None and row.reply is None]
         if live:
-            for slot in live:
-                self._reach(slot, int(self._position[slot]))
+            for slot, row in enumerate(self._rows):
+                if row is not None:
+                    self._reach(slot, int(self._position[slot]))
             # A slot that waits computes its last token again and again, and writes the same column.
             logits, self._cache = self._programs.decode(
                 self._params, self._token, self._position, self._pages.arrays(), self._cache
