@@ -223,6 +223,34 @@ def test_who_answers_when_changes_no_bit():
         assert one.finish == other.finish
 
 
+def test_a_row_may_wait_where_a_page_ends():
+    """Its last token is the first one of a page, which it has while neighbors go on: nothing that it has is changed."""
+    told, prompt = threading.Event(), [20 + i % 90 for i in range(100)]
+
+    def waits(tokens, mask):
+        assert told.wait(20)
+        return [60, 61] if mask.all() else None
+
+    model = dataclasses.replace(small.MODEL, tokenizer=Chatty())
+    made = Engine(model, seed=7, slots=8, prompt_columns=100, max_tokens=60, dtype="float32")
+    made.load(small.versioned(3))
+    forced = SamplingOptions(forced=(*[20] * 28, Chatty.ends[0]), max_tokens=40)
+    made.submit("a", prompt, options=forced, environment=waits)
+    made.submit("b", PROMPT, options=SamplingOptions(banned=Chatty.ends))
+    pages = []
+    for step in range(45):
+        made.step()
+        if step >= 27:
+            assert made._position[0] == 128  # It waits.
+            pages.append(np.asarray(made._cache[0][0])[0])
+    assert all((page == pages[0]).all() for page in pages)
+    told.set()
+    done = {}
+    while not made.idle:
+        done.update(made.step())
+    assert done["a"][0].tokens[28:31].tolist() == [Chatty.ends[0], 60, 61]
+
+
 def test_turns_are_counted_and_room_is_kept():
     def always(tokens, mask):
         return [60]
