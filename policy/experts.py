@@ -168,12 +168,27 @@ def mix(activation: Activation, weights: Stacks, x: jax.Array, routing: Routing)
         plan = make_plan(routing, weights[0].shape[0], q(x.shape[1]))
         return mixture(activation, weights, x, routing.gates, plan)
     gate, up, down = (part.w for part in weights)
-    gather = functools.partial(lax.all_gather, axis_name=AXIS, axis=1, tiled=True)
-    x, routing = gather(x), Routing(*map(gather, routing))
+    x, routing = _gather(x), Routing(*map(_gather, routing))
     count = gate.shape[0]
     plan = make_plan(routing, count, q(x.shape[1]), lax.axis_index(AXIS) * count)
-    y = mixture(activation, (gate, up, down), x, routing.gates, plan)
+    return _scatter(mixture(activation, (gate, up, down), x, routing.gates, plan))
+
+
+@jax.custom_vjp
+def _gather(x: jax.Array) -> jax.Array:
+    """[.., N] of each device -> [.., N devices]. The gradient is summed in float32: XLA:CPU cannot in bfloat16."""
+    return lax.all_gather(x, AXIS, axis=1, tiled=True)
+
+
+def _scatter(y: jax.Array) -> jax.Array:
+    """[.., N devices] -> [.., N], the sum of what all have for this device."""
     return lax.psum_scatter(y, AXIS, scatter_dimension=1, tiled=True)
+
+
+_gather.defvjp(
+    lambda x: (_gather(x), jnp.zeros((0,), x.dtype)),
+    lambda like, g: (_scatter(g.astype(jnp.float32)).astype(like.dtype),),
+)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
