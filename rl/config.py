@@ -67,9 +67,8 @@ class RunConfig:
     slots: int = 64  # Rows that a worker decodes at once.
     threads: int | None = None  # Of XLA on a CPU, per actor. Default: the cores at hand. Decides the bits.
     dtype: str | None = None  # Of matrix products: "float32" or "bfloat16". Default: what the device is fast at.
-    mesh: Mapping[str, int] | None = (
-        None  # The learner's devices, {"fsdp": 4, "tensor": 2}; None: one. Decides the bits.
-    )
+    # The learner's devices along each axis (policy.sharding), {"fsdp": 4, "tensor": 2}. Default: one. Decides the bits.
+    mesh: Mapping[str, int] | None = None
     inline: bool = False  # Run everything in this process, one thing after the other: for a debugger.
     address: str | None = None  # Of a running Ray cluster. Default: an own one on this machine.
 

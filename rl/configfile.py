@@ -114,7 +114,12 @@ def _parse_override(text: str) -> tuple[str, Any]:
     try:
         return name, _PARSERS[kind](value)
     except ValueError:
-        wanted = {"int": "a whole number", "float": "a number", "bool": "true or false"}[kind]
+        wanted = {
+            "int": "a whole number",
+            "float": "a number",
+            "bool": "true or false",
+            "Mapping[str, int]": "devices along data, fsdp, tensor or expert, as in mesh=fsdp=4,tensor=2,",
+        }[kind]
         raise Mistake(f"{name} must be {wanted}{' or none' if optional else ''}, got {value!r}.") from None
 
 
@@ -124,4 +129,16 @@ def _bool(text: str) -> bool:
     return text.lower() == "true"
 
 
-_PARSERS: Mapping[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": _bool, "str": str}
+def _mesh(text: str) -> dict[str, int]:
+    from policy.sharding import parse_mesh  # With it comes JAX.
+
+    return parse_mesh(text)
+
+
+_PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "bool": _bool,
+    "str": str,
+    "Mapping[str, int]": _mesh,
+}

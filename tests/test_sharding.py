@@ -17,6 +17,7 @@ from policy import layout
 from policy.sharding import GROK_1, bytes_per_device, describe, make_mesh, parse_mesh, partition, shardings, table
 from policy.transformer import parameter_shapes
 from rl.cli import main
+from rl.configfile import parse_overrides
 
 HERE = pathlib.Path(__file__).parent
 SHAPES = parameter_shapes(small.CONFIG)
@@ -99,6 +100,10 @@ def test_meshes():
     for wrong in ("", "fsdp", "fsdp=0", "fsdp=2,fsdp=2", "rows=2", "fsdp=-1", "fsdp=2,"):
         with pytest.raises(ValueError, match='A mesh is written as "fsdp=2,tensor=4"'):
             parse_mesh(wrong)
+    assert parse_overrides(["mesh=fsdp=2,tensor=4"]) == {"mesh": {"fsdp": 2, "tensor": 4}}
+    assert parse_overrides(["mesh=none"]) == {"mesh": None}
+    with pytest.raises(ValueError, match=r"mesh must be devices along data, .*, as in mesh=fsdp=4,tensor=2, or none"):
+        parse_overrides(["mesh=rows=2"])
     with pytest.raises(ValueError, match=r"fsdp 3 × tensor 1 × expert 1 needs 3 devices; there are 1\."):
         make_mesh(fsdp=3, devices=jax.devices()[:1])
     mesh = make_mesh(devices=jax.devices()[:1])
