@@ -6,7 +6,7 @@ import functools
 import math
 import pathlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -141,7 +141,8 @@ class Learner:
 def _places(config: RunConfig) -> _Places | None:
     if not config.mesh:
         return None
-    mesh = make_mesh(**config.mesh)
+    sizes: dict[str, Any] = dict(config.mesh)
+    mesh = make_mesh(**sizes)
     shape = config.model.config
     return _Places(
         mesh,
@@ -175,11 +176,11 @@ def _compile(config: RunConfig, dtype: str, places: _Places | None) -> _Function
         moments = optax.tree.map_params(
             optimizer,
             lambda _, place: place,
-            jax.eval_shape(optimizer.init, jax.eval_shape(lambda: _like(parameter_shapes(config.model.config)))),
+            jax.eval_shape(optimizer.init, jax.eval_shape(make_policy(config.model.config).init, jax.random.key(0))),
             places.params,
             transform_non_params=lambda _: places.everywhere,
         )
-        state_places = LearnerState(places.params, moments, places.everywhere)
+        state_places = LearnerState._make((places.params, moments, places.everywhere))
 
     def begin(params: Params) -> LearnerState:
         return LearnerState(params, optimizer.init(params), jnp.int32(0))
@@ -222,10 +223,6 @@ def _compile(config: RunConfig, dtype: str, places: _Places | None) -> _Function
         norm=jax.jit(optax.tree.norm),
         apply=jax.jit(apply, donate_argnums=0, out_shardings=state_places),
     )
-
-
-def _like(shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> Params:
-    return {module: {name: jnp.zeros(shape) for name, shape in leaves.items()} for module, leaves in shapes.items()}
 
 
 def micro_batch_loss(config: RunConfig, dtype: str, params, reference, row: Batch):
