@@ -15,7 +15,6 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MAY_CATCH_ANYTHING = {
     "policy/requests.py",
     "rl/scorer.py",
-    "rl/worker.py",
     "verifiers/worker.py",
     "verifiers/sandbox/driver.py",
     "verifiers/judging/inside.py",
