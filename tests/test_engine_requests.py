@@ -396,5 +396,5 @@ def test_a_worker_does_not_wait_for_ever():
     (c,) = made.generate(Draw(0, 0, 1, 1.0), Problem("p4", "3+3=", ""), small.versioned()).result()
     gone.set()
     assert c.finish == "error"
-    with pytest.raises(ValueError, match="RunConfig.reply_seconds must be positive"):
+    with pytest.raises(ValueError, match=r"RunConfig.reply_seconds must be positive"):
         small.run_config(reply_seconds=0)
