@@ -1,6 +1,7 @@
 """Ray's GPUs, of which a cluster may have any number without a real one: who takes how many."""
 
 import os
+import warnings
 
 import pytest
 import ray
@@ -17,7 +18,9 @@ class Sees:
 def test_gpus_are_shared_out():
     with cluster.start(inline=True) as inline:
         assert inline.gpu_share(3) == 0
-    ray.init(address="local", num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    with warnings.catch_warnings():  # JAX warns of forks. These execute another program at once.
+        warnings.filterwarnings("ignore", message=r"os\.fork\(\)", category=RuntimeWarning)
+        ray.init(address="local", num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         with cluster.start() as here:
             assert [here.gpu_share(wanted) for wanted in (1, 2, 3, 4, 5)] == [1, 1, 1 / 2, 1 / 2, 1 / 3]

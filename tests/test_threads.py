@@ -7,17 +7,15 @@ import sys
 
 import pytest
 
-HERE = pathlib.Path(__file__).parent
+PROGRAM = str(pathlib.Path(__file__).parent / "threaded.py")
 
 
 def digest(cores, threads):
-    done = subprocess.run(
-        [sys.executable, HERE / "threaded.py"],
-        env={**os.environ, "NPROC": str(threads)},
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        capture_output=True,
-        text=True,
+    program = (
+        f"import os, runpy; os.sched_setaffinity(0, {list(cores)}); runpy.run_path({PROGRAM!r}, run_name='__main__')"
     )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env={**os.environ, "NPROC": str(threads)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
