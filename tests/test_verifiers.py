@@ -114,4 +114,4 @@ print(seconds, *heavy)
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
     seconds, *heavy = min(run.stdout for run in runs).split()
     assert not heavy
-    assert float(seconds) < 0.15
+    assert float(seconds) < 0.3  # 0.1 where nothing else runs: two hardware threads of one core halve each other.

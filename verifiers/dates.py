@@ -18,12 +18,17 @@ _MONTH = r"(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)(?P<rest>
 _WEEKDAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?\.?,?\s+)?"
 _DAY, _YEAR = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th)?", r"(?P<year>[0-9]{4})"
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{([^{}]*)\}")
-_MAYBE = re.compile(
-    r"[0-9]:[0-9]{2}|[0-9]\s*(?:\\text\s*\{\s*)?[ap]\.?\s?m\b|noon|midnight|o'clock|[0-9][-/][0-9]{1,2}[-/][0-9]|"
-    r"jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec",
-    re.IGNORECASE,
-)
 MAX_LENGTH = 60
+
+
+@functools.cache
+def _maybe() -> re.Pattern[str]:
+    """What every date and every time has."""
+    return re.compile(
+        r"[0-9]:[0-9]{2}|[0-9]\s*(?:\\text\s*\{\s*)?[ap]\.?\s?m\b|noon|midnight|o'clock|[0-9][-/][0-9]{1,2}[-/][0-9]|"
+        r"jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec",
+        re.IGNORECASE,
+    )
 
 
 @functools.cache
@@ -58,7 +63,7 @@ class Time(NamedTuple):
 
 def read(text: str) -> Date | Time | None:
     r"""The date or the time that the whole of `text` is ("\text{June 5, 2021}", "3:30 p.m."), or None."""
-    if len(text) > MAX_LENGTH or not _MAYBE.search(text):
+    if len(text) > MAX_LENGTH or not _maybe().search(text):
         return None
     plain = " ".join(_TEXT.sub(r" \1 ", text).replace("{:}", ":").replace("~", " ").replace("\\ ", " ").lower().split())
     plain = plain.strip("$ .").replace(" :", ":").replace(": ", ":")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import NamedTuple
 
 MAX_CHARACTERS = 3000
@@ -58,47 +60,52 @@ _UNICODE = str.maketrans(
 )  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-_REWRITES = [
-    (re.compile(pattern), to)
-    for pattern, to in (
-        (r"\\\\(?=(?:[dt]?frac|sqrt|pi|left|right|text|cdot|times)(?![a-z]))", r"\\"),  # Escaped once too often.
-        (r"\\(?:color\s*\{[^{}]*\}|[hv]?phantom\s*\{[^{}]*\}|textcolor\s*\{[^{}]*\}|underline(?![a-zA-Z]))", " "),
-        (r"\\(?:vec|overrightarrow|hat|widehat)\s*(?:\{\s*(\\?[a-zA-Z]+)\s*\}|([a-zA-Z]))", r" \1\2 "),
-        (r"\\(bar|tilde|widetilde)\s*(?:\{\s*(\\?[a-zA-Z]+)\s*\}|([a-zA-Z]))", r" \2\3_{\1} "),
-        (r"\\(?:mathbb|Bbb|mathbf)\s*(?:\{\s*([RZNQC])\s*\}|([RZNQC])(?![a-zA-Z]))", r" \\\1\2 "),
-        (r"\\math(?:bf|rm|it|cal|sf)\s+([a-zA-Z])(?![a-zA-Z])", r" \1 "),
-        (r"\\dot\s*\{?([0-9])\}?([0-9]*)\\dot\s*\{?([0-9])\}?", r"\\overline{\1\2\3}"),
-        (r"\\dot\s*\{?([0-9])\}?", r"\\overline{\1}"),
-        (r"\bMatrix(?=\(\[)", ""), (r"\{([^{}]*)\\choose([^{}]*)\}", r"\\binom{\1}{\2}"),
-        (r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
-        (r"(?:\{\})?_\{?([0-9]{1,4})\}?\s*C\s*_\{?([0-9]{1,4})\}?", r"\\binom{\1}{\2}"),
-        (r"(?<![a-zA-Z\\])C_\{?([0-9]{1,4})\}?\^\{?([0-9]{1,4})\}?", r"\\binom{\1}{\2}"),
-        (r"(?<![a-zA-Z\\])C\(([0-9]{1,4}), ?([0-9]{1,4})\)", r"\\binom{\1}{\2}"),
-        (r"\\begin\s*\{array\}\s*\{[^{}]*\}", r"\\begin{matrix}"), (r"\\end\s*\{array\}", r"\\end{matrix}"),
-        (r"^\s*(?:≈|\\approx(?![a-z]))", ""), (r"\{:\}", ":"), (r"^([0-9]+) to ([0-9]+)$", r"\1:\2"),
-        (r"(?<=[0-9)])(or|and)(?=[a-zA-Z(\\])", r" \1 "),
-        (r"(?<=[0-9])\s?x\s?(?=10\s?\^)", r"\\times "),
-        (r"\bRs\.?\s?(?=[0-9])|\bUS(?=\\?\$)|[¥₹]", " "),
-        (r"\b(?:USD|US dollars?|dollars?)\b", "dollars"),
-        (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\.?", " "),
-        (r"\\(?:displaystyle|textstyle|limits|boldsymbol|bm|angle|triangle)(?![a-zA-Z])", " "),
-        (r"(?<!\\)\\!\s*|\{,\}(?=[0-9]{3})", ""),
-        (r"(?<!\\)\\q?quad", " , "),
-        (r"\\\$|\$|\\\(|\\\)|\\\[|\\\]|[£€]", " "), (r"\\\|", "|"),
-        (r"\\%", "%"),
-        (r"(?<=[0-9])(?:\\[,:; ]|~|\\thinspace )\s?(?=[0-9]{3}(?![0-9]))", ""),
-        (r"(?<!\\)\\[,:;> ]|~", " "),
-        (r"\\(?:mathrm|mathbf|mathit|mbox|textbf|textit|textrm|operatorname|hbox)\s*(?=\{)", r"\\text"),
-        (r"\\text\s*\{([^{}]*)\}", lambda m: f" \\text{{{m[1].strip()}}} "),
-        # The range of a variable is no part of an answer, but a second answer behind it would be.
-        (r",? ?(?:\\text\{,? ?)?\bfor (?:all|any|every|some)\b(?:(?!\b(?:and|or)\b).)*$", ""),
-        (r"\\overline\s*\{?([0-9]+)\}?", r"\\overline{\1}"),
-        (r"\^\s*\{?\s*(?:\\circ|\\degree|°|o)(?![a-zA-Z])\s*\}?", "°"),
-        (r"\^\s*\{?\s*\\prime(?![a-zA-Z])\s*\}?", "'"),
-        (r"<=", "≤"), (r">=", "≥"), (r"!=", "≠"), (r"\*\*", "^"), (r"\.\.\.|\\[lc]?dots(?![a-z])", "…"),
-        (r"(?<![0-9])([0-9]{1,3})((?: [0-9]{3})+)(?![0-9]| ?/)", lambda m: m[0].replace(" ", "")),
-    )
-]  # fmt: skip
+_REWRITES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+    (r"\\\\(?=(?:[dt]?frac|sqrt|pi|left|right|text|cdot|times)(?![a-z]))", r"\\"),  # Escaped once too often.
+    (r"\\(?:color\s*\{[^{}]*\}|[hv]?phantom\s*\{[^{}]*\}|textcolor\s*\{[^{}]*\}|underline(?![a-zA-Z]))", " "),
+    (r"\\(?:vec|overrightarrow|hat|widehat)\s*(?:\{\s*(\\?[a-zA-Z]+)\s*\}|([a-zA-Z]))", r" \1\2 "),
+    (r"\\(bar|tilde|widetilde)\s*(?:\{\s*(\\?[a-zA-Z]+)\s*\}|([a-zA-Z]))", r" \2\3_{\1} "),
+    (r"\\(?:mathbb|Bbb|mathbf)\s*(?:\{\s*([RZNQC])\s*\}|([RZNQC])(?![a-zA-Z]))", r" \\\1\2 "),
+    (r"\\math(?:bf|rm|it|cal|sf)\s+([a-zA-Z])(?![a-zA-Z])", r" \1 "),
+    (r"\\dot\s*\{?([0-9])\}?([0-9]*)\\dot\s*\{?([0-9])\}?", r"\\overline{\1\2\3}"),
+    (r"\\dot\s*\{?([0-9])\}?", r"\\overline{\1}"),
+    (r"\bMatrix(?=\(\[)", ""), (r"\{([^{}]*)\\choose([^{}]*)\}", r"\\binom{\1}{\2}"),
+    (r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}"),
+    (r"(?:\{\})?_\{?([0-9]{1,4})\}?\s*C\s*_\{?([0-9]{1,4})\}?", r"\\binom{\1}{\2}"),
+    (r"(?<![a-zA-Z\\])C_\{?([0-9]{1,4})\}?\^\{?([0-9]{1,4})\}?", r"\\binom{\1}{\2}"),
+    (r"(?<![a-zA-Z\\])C\(([0-9]{1,4}), ?([0-9]{1,4})\)", r"\\binom{\1}{\2}"),
+    (r"\\begin\s*\{array\}\s*\{[^{}]*\}", r"\\begin{matrix}"), (r"\\end\s*\{array\}", r"\\end{matrix}"),
+    (r"^\s*(?:≈|\\approx(?![a-z]))", ""), (r"\{:\}", ":"), (r"^([0-9]+) to ([0-9]+)$", r"\1:\2"),
+    (r"(?<=[0-9)])(or|and)(?=[a-zA-Z(\\])", r" \1 "),
+    (r"(?<=[0-9])\s?x\s?(?=10\s?\^)", r"\\times "),
+    (r"\bRs\.?\s?(?=[0-9])|\bUS(?=\\?\$)|[¥₹]", " "),
+    (r"\b(?:USD|US dollars?|dollars?)\b", "dollars"),
+    (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\.?", " "),
+    (r"\\(?:displaystyle|textstyle|limits|boldsymbol|bm|angle|triangle)(?![a-zA-Z])", " "),
+    (r"(?<!\\)\\!\s*|\{,\}(?=[0-9]{3})", ""),
+    (r"(?<!\\)\\q?quad", " , "),
+    (r"\\\$|\$|\\\(|\\\)|\\\[|\\\]|[£€]", " "), (r"\\\|", "|"),
+    (r"\\%", "%"),
+    (r"(?<=[0-9])(?:\\[,:; ]|~|\\thinspace )\s?(?=[0-9]{3}(?![0-9]))", ""),
+    (r"(?<!\\)\\[,:;> ]|~", " "),
+    (r"\\(?:mathrm|mathbf|mathit|mbox|textbf|textit|textrm|operatorname|hbox)\s*(?=\{)", r"\\text"),
+    (r"\\text\s*\{([^{}]*)\}", lambda m: f" \\text{{{m[1].strip()}}} "),
+    # The range of a variable is no part of an answer, but a second answer behind it would be.
+    (r",? ?(?:\\text\{,? ?)?\bfor (?:all|any|every|some)\b(?:(?!\b(?:and|or)\b).)*$", ""),
+    (r"\\overline\s*\{?([0-9]+)\}?", r"\\overline{\1}"),
+    (r"\^\s*\{?\s*(?:\\circ|\\degree|°|o)(?![a-zA-Z])\s*\}?", "°"),
+    (r"\^\s*\{?\s*\\prime(?![a-zA-Z])\s*\}?", "'"),
+    (r"<=", "≤"), (r">=", "≥"), (r"!=", "≠"), (r"\*\*", "^"), (r"\.\.\.|\\[lc]?dots(?![a-z])", "…"),
+    (r"(?<![0-9])([0-9]{1,3})((?: [0-9]{3})+)(?![0-9]| ?/)", lambda m: m[0].replace(" ", "")),
+)  # fmt: skip
+
+
+@functools.cache
+def _rewrites() -> list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]]:
+    """Compiled when the first text comes, not when the module is imported."""
+    return [(re.compile(pattern), to) for pattern, to in _REWRITES]
+
+
 _TOKEN = re.compile(
     r"""\s+
     |(?P<repeating>[0-9]*\.[0-9]*\\overline\{[0-9]+\})
@@ -139,7 +146,7 @@ def normalize(text: str) -> str:
         text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPTS) + "}", text)
         text = re.sub("[₀₁₂₃₄₅₆₇₈₉]+", lambda m: "_{" + m[0].translate(_SUBSCRIPTS) + "}", text)
         text = unicodedata.normalize("NFKC", text.translate(_UNICODE))
-    for pattern, to in _REWRITES:
+    for pattern, to in _rewrites():
         text = pattern.sub(to, text)
     return text.strip().strip("*").rstrip(" .,;:").strip()
 

@@ -5,6 +5,7 @@ A solved inequality is an interval, x ≠ 2 is a union of two, "all real numbers
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Sequence
@@ -19,12 +20,6 @@ from verifiers.notation import Unreadable, normalize
 
 FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠"}
 _INFINITY = Node("symbol", ("∞",))
-_INTEGER = re.compile(  # Behind an answer: "..., where k is an integer", "(k ∈ Z)". The letter is free to be another.
-    r"[,;]?\s*\(?\s*(?:\\text\s*\{)?\s*(?:\b(?:where|with|for (?:any|all|every|some)|and)\b)?\s*\}?\s*"
-    r"(?:\b(?:integers?\s+)?\$?(?P<letter>[a-zA-Z])\$?\s*(?:\\in\b|∈|\bis\b|\bin\b|\\text\s*\{\s*(?:is|in)\b)\s*"
-    r"(?:\\mathbb\s*\{?[ZN]\}?(?:\^?[+*]|_\{?[0-9+]+\}?)?|ℤ|\\Z|Z\b|an?\s+(?:[a-z-]+\s+)?integer|\bthe integers)"
-    r"|\bintegers?\s*\}?\s*\$?(?P<other>[a-zA-Z])\$?)\s*\}?\s*\)?\s*\$?[.]?$"
-)
 _BASES = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
     "twelve": 12, "sixteen": 16,
@@ -36,6 +31,17 @@ _SETS = {  # What is said in words.
     "dne": "does not exist",
 }  # fmt: skip
 _REALS = Node("group", ("(", ")", Node("negative", (_INFINITY,)), _INFINITY))
+
+
+@functools.cache
+def _integer() -> re.Pattern[str]:
+    """Behind an answer: "..., where k is an integer", "(k ∈ Z)". The letter is free to be another."""
+    return re.compile(
+        r"[,;]?\s*\(?\s*(?:\\text\s*\{)?\s*(?:\b(?:where|with|for (?:any|all|every|some)|and)\b)?\s*\}?\s*"
+        r"(?:\b(?:integers?\s+)?\$?(?P<letter>[a-zA-Z])\$?\s*(?:\\in\b|∈|\bis\b|\bin\b|\\text\s*\{\s*(?:is|in)\b)\s*"
+        r"(?:\\mathbb\s*\{?[ZN]\}?(?:\^?[+*]|_\{?[0-9+]+\}?)?|ℤ|\\Z|Z\b|an?\s+(?:[a-z-]+\s+)?integer|\bthe integers)"
+        r"|\bintegers?\s*\}?\s*\$?(?P<other>[a-zA-Z])\$?)\s*\}?\s*\)?\s*\$?[.]?$"
+    )
 
 
 def repaired(gold: str) -> str:
@@ -64,7 +70,7 @@ def readings(text: str) -> list[Node]:
         raise Unreadable("it is empty")
     moment = dates.read(inner)
     trees = [] if moment is None else [Node("moment", (moment,))]
-    integer = _INTEGER.search(inner, 1) if len(inner) < 500 else None
+    integer = _integer().search(inner, 1) if len(inner) < 500 else None
     clean = normalize(inner[: integer.start()] if integer else inner)
     if not clean:
         raise Unreadable("it is empty")
