@@ -293,6 +293,7 @@ def test_a_cancelled_request_may_wait_for_its_environment():
 @pytest.mark.filterwarnings("ignore:The environment of")
 def test_an_environment_that_hangs_is_left_behind():
     """Its row ends, its neighbors go on, and its thread keeps neither the engine nor the process."""
+    before = set(threading.enumerate())
     made, gate = chatty(), threading.Event()
 
     def hangs(tokens, mask):
@@ -311,7 +312,7 @@ def test_an_environment_that_hangs_is_left_behind():
         assert {c.finish for c in done["a"]} <= {"error", "length"}
         for one, other in zip(alone, done["b"], strict=True):
             assert_same_bits(one, other)
-    assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
+    assert all(thread.daemon for thread in set(threading.enumerate()) - before)
     gate.set()
     with pytest.raises(ValueError, match="reply_seconds must be positive"):
         made.submit("a", PROMPT, reply_seconds=0)
