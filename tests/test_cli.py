@@ -107,8 +107,8 @@ def test_help_is_fast_and_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-m", "rl", "--help"], capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert all(command in done.stdout for command in ("train", "eval", "check", "doctor", "export"))
-    # Of the processor, so that a busy machine does not count.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+    # Of the processor; 0.3 where nothing else runs: two hardware threads of one core halve each other.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
 
 
 def test_a_run_says_what_happens_and_what_was_gained(trained):
