@@ -278,7 +278,7 @@ def test_hostile_completions_are_quick(verifier, answer):
     for completion in HOSTILE:
         began = time.process_time()
         verdict = judge(verifier, answer, completion)
-        assert time.process_time() - began < 0.25, completion[:20]
+        assert time.process_time() - began < 1.0, completion[:20]
         assert verdict.reward == 0, completion[:20]
         assert verdict.trains, (completion[:20], verdict)
         assert len(json.dumps([verdict.answer, verdict.reason])) < 5000

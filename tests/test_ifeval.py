@@ -305,7 +305,7 @@ def test_a_megabyte_is_a_limit():
     for verifier in (verifiers.ifeval, verifiers.ifeval_loose):
         began = time.process_time()
         assert verifier(problem(("punctuation:no_comma", {})), "a" * 1_000_000).outcome == "limit"
-        assert time.process_time() - began < 0.05
+        assert time.process_time() - began < 0.5
 
 
 def test_json_too_deep_is_a_limit():

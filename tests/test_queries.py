@@ -134,7 +134,7 @@ def test_what_never_ends_is_a_limit(completion):
 def test_hostile_queries_are_quick(completion):
     began = time.process_time()
     verdict = judge(completion)
-    assert time.process_time() - began < 0.25
+    assert time.process_time() - began < 1.0
     assert verdict.reward == 0
     assert verdict.trains
 
