@@ -22,7 +22,8 @@ from policy.rotary import rotate
 from policy.types import TransformerConfig
 
 Array = Any  # Of jax or, on the host, of numpy.
-Cache = tuple[tuple[jax.Array, jax.Array], ...]  # Per layer: K [N, K, C, Q] and V [N, K, Q, C], float32.
+KeysValues = tuple[jax.Array, jax.Array]  # Of a layer: K [N, K, C, Q] and V [N, K, Q, C], float32.
+Cache = tuple[KeysValues, ...]  # Of all layers.
 Rotation = tuple[jax.Array, jax.Array]  # cos and sin, [.., columns] each.
 
 
@@ -57,10 +58,10 @@ def attend_pages(
     qkv: jax.Array,
     rotation: Rotation,
     bias: jax.Array,
-    kv: tuple[jax.Array, jax.Array],
+    kv: KeysValues,
     pages: Pages,
     position: jax.Array,
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+) -> tuple[jax.Array, KeysValues]:
     """Writes one new column of each row, and attends to those that are written.
 
     Args:
@@ -87,7 +88,7 @@ def attend_pages(
     s = capped(batched_dot(q[pages.owner], k, (3, 2)), c.attention_cap) + bias  # [N, K, R, Q]
     top = s.max(axis=-1)
     e = jnp.exp(s - top[..., None])
-    total, o = e.sum(axis=-1), batched_dot(e, v, (3, 2))  # [N, K, R], [N, K, R, C]
+    total, o = _sum(e), batched_dot(e, v, (3, 2))  # [N, K, R], [N, K, R, C]
 
     def merge(i: jax.Array, state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         best, sum_, out = state  # [B, K, R], the same, [B, K, R, C]
@@ -109,16 +110,16 @@ def attend_chunk(
     layer: int,
     qkv: jax.Array,
     rotation: Rotation,
-    kv: tuple[jax.Array, jax.Array],
+    kv: KeysValues,
     first: jax.Array,
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+) -> tuple[jax.Array, KeysValues]:
     """Writes a chunk of each of B prompts, and attends to the chunks up to it, one after the other.
 
     Args:
       dtype: of the products.
       qkv: float32 [(H + 2K) C, B W], before rotation.
       rotation: of the positions first[b] + w.
-      kv: this layer's cache; page p of row b is its page p * B + b.
+      kv: this layer's cache, a page a chunk; chunk i of row b is its page i * B + b.
       first: int32 [B], the first column of each chunk, a multiple of W.
 
     Returns:
@@ -132,12 +133,12 @@ def attend_chunk(
     q = q.transpose(3, 0, 1, 4, 2).reshape(b, c.num_kv_heads, -1, c.head_dim)  # [B, K, R W, C]
     new_k = turned[c.num_heads :].reshape(c.num_kv_heads, c.head_dim, b, w).transpose(2, 0, 1, 3)  # [B, K, C, W]
     new_v = x[c.num_heads + c.num_kv_heads :].reshape(c.num_kv_heads, c.head_dim, b, w).transpose(2, 0, 3, 1)
-    kv = _write_chunks(kv, (new_k, new_v), first)
+    kv = _write_chunks(kv, (new_k, new_v), first // w * b + jnp.arange(b))
     query = first[:, None, None] + jnp.arange(w)[:, None]  # [B, W, 1]
 
     def chunk(i: jax.Array, state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         top, total, o = state  # [B, K, R, W], the same, [B, K, R W, C]
-        k, v = _read_chunks(kv, i * w, b, w)  # [B, K, C, W], [B, K, W, C]
+        k, v = (lax.dynamic_slice_in_dim(x, i * b, b) for x in kv)  # [B, K, C, W], [B, K, W, C]
         key = i * w + jnp.arange(w)
         bias = biases(c, key <= query, query - key)[layer]  # [B, W, W]
         s = capped(batched_dot(q, k.astype(dtype), (3, 2)), c.attention_cap)
@@ -155,68 +156,49 @@ def attend_chunk(
     return o.transpose(0, 3, 1, 2, 4).reshape(b * w, -1), kv
 
 
-def _write_chunks(
-    kv: tuple[jax.Array, jax.Array], new: tuple[jax.Array, jax.Array], first: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Writes [B, .., W ..] at columns first[b] .. of row b."""
-    b, columns = first.shape[0], kv[0].shape[3]
-    page, place = first // columns * b + jnp.arange(b), first % columns
+def _sum(x: jax.Array) -> jax.Array:
+    """Over the last axis, whose length is a power of two, in one order always: XLA:CPU has two kernels for sums, which
+    add in different orders, and chooses by the size of the array."""
+    while x.shape[-1] > 1:
+        x = x[..., : x.shape[-1] // 2] + x[..., x.shape[-1] // 2 :]
+    return x[..., 0]
 
-    def one(i: jax.Array, kv: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+
+def _write_chunks(kv: KeysValues, new: KeysValues, page: jax.Array) -> KeysValues:
+    """Writes [B, ..] into the pages page[b]."""
+
+    def one(i: jax.Array, kv: KeysValues) -> KeysValues:
         k, v = (lax.dynamic_slice_in_dim(x, i, 1) for x in new)
         return (
-            lax.dynamic_update_slice(kv[0], k, (page[i], 0, 0, place[i])),
-            lax.dynamic_update_slice(kv[1], v, (page[i], 0, place[i], 0)),
+            lax.dynamic_update_slice_in_dim(kv[0], k, page[i], 0),
+            lax.dynamic_update_slice_in_dim(kv[1], v, page[i], 0),
         )
 
-    return lax.fori_loop(0, b, one, kv)
+    return lax.fori_loop(0, page.shape[0], one, kv)
 
 
-def _read_chunks(kv: tuple[jax.Array, jax.Array], column: jax.Array, b: int, w: int) -> tuple[jax.Array, jax.Array]:
-    """Columns `column` .. + w of all rows, a multiple of w: [B, K, C, W], [B, K, W, C]."""
-    _, heads, c, columns = kv[0].shape
-    page, place = column // columns * b, column % columns
-    return (
-        lax.dynamic_slice(kv[0], (page, 0, 0, place), (b, heads, c, w)),
-        lax.dynamic_slice(kv[1], (page, 0, place, 0), (b, heads, w, c)),
-    )
-
-
-def copy_chunks(
-    cache: Cache, other: Cache, n: Array, to_page: Array, to_place: Array, page: Array, place: Array, *, width: int
-) -> Cache:
-    """Copies n runs of `width` columns of another cache's pages into this one's.
+def copy_pages(cache: Cache, other: Cache, n: Array, to: Array, page: Array, place: Array) -> Cache:
+    """Fills n pages from another cache, whose pages are as large or larger.
 
     Args:
-      to_page, to_place, page, place: int32 [X], X >= n: where run i goes, and where it is.
+      to, page, place: int32 [X], X >= n: page to[i] becomes what lies at columns place[i] .. of the other's page[i].
     """
 
     def one(i: jax.Array, cache: Cache) -> Cache:
-        def copy(to: jax.Array, new: jax.Array, axis: int) -> jax.Array:
-            size = [1, *new.shape[1:]]
-            size[axis] = width
-            at, here = [0] * 4, [0] * 4
-            at[0], at[axis] = page[i], place[i]
-            here[0], here[axis] = to_page[i], to_place[i]
-            return lax.dynamic_update_slice(to, lax.dynamic_slice(new, at, size), here)
+        def copy(mine: jax.Array, theirs: jax.Array, axis: int) -> jax.Array:
+            at = [page[i], 0, 0, 0]
+            at[axis] = place[i]
+            new = lax.dynamic_slice(theirs, at, (1, *mine.shape[1:]))
+            return lax.dynamic_update_slice_in_dim(mine, new, to[i], 0)
 
-        return tuple(
-            (copy(k, new_k, 3), copy(v, new_v, 2)) for (k, v), (new_k, new_v) in zip(cache, other, strict=True)
-        )
+        return tuple((copy(k, ks, 3), copy(v, vs, 2)) for (k, v), (ks, vs) in zip(cache, other, strict=True))
 
     return lax.fori_loop(0, n, one, cache)
 
 
-def taken_chunk(cache: Cache, page: Array, place: Array, *, width: int) -> Cache:
-    """A copy of `width` columns of a page, as a page of its own."""
-    _, heads, c, _ = cache[0][0].shape
-    return tuple(
-        (
-            lax.dynamic_slice(k, (page, 0, 0, place), (1, heads, c, width)),
-            lax.dynamic_slice(v, (page, 0, place, 0), (1, heads, width, c)),
-        )
-        for k, v in cache
-    )
+def taken_page(cache: Cache, page: Array) -> Cache:
+    """A copy of one page, as a cache of its own."""
+    return jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, page, 1), cache)
 
 
 def grown(x: jax.Array, pages: int) -> jax.Array:

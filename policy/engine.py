@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from policy.cache import Cache, empty_cache
-from policy.memory import PREFILL_ROWS, PREFIX_BYTES, layout, round_up
+from policy.memory import PAGE, PREFILL_ROWS, PREFIX_BYTES, layout, round_up
 from policy.pages import PageTable
 from policy.prefixes import Prefixes
 from policy.programs import programs
@@ -151,9 +151,9 @@ class Engine:
 
     def _empty(self) -> None:
         """Makes a cache with a page a slot."""
-        self._pages = PageTable(self._at.slots, self._at.pages, self._at.page)
+        self._pages = PageTable(self._at.slots, self._at.pages, PAGE)
         self._cache: Cache = ()  # The old one goes before the new one comes.
-        self._cache = empty_cache(self._config, self._at.slots, self._at.page)
+        self._cache = empty_cache(self._config, self._at.slots, PAGE)
 
     def submit(
         self,
@@ -244,9 +244,7 @@ class Engine:
         finished = self._resume() + self._fill()
         live = [slot for slot, row in enumerate(self._rows) if row is not None and row.reply is None]
         if live:
-            for slot, row in enumerate(self._rows):
-                if row is not None:
-                    self._reach(slot, int(self._position[slot]))
+            self._reach({slot: int(self._position[slot]) for slot, row in enumerate(self._rows) if row is not None})
             # A slot that waits computes its last token again and again, and writes the same column.
             logits, self._cache = self._programs.decode(
                 self._params, self._token, self._position, self._pages.arrays(), self._cache
@@ -326,13 +324,13 @@ class Engine:
             prompts.setdefault(name, request.prompt)
             request.place = list(prompts).index(name)
         if self._prompts is None:
-            self._prompts = empty_cache(self._config, n * self._at.prompt_pages, self._at.page)
+            self._prompts = empty_cache(self._config, n * self._at.chunks, w)
         at, final = np.zeros((2, n), np.int32)  # Chunks.
         for place, prompt in enumerate(prompts.values()):
             known = self._prefixes.find(self.version, prompt)
             for i, chunk in enumerate(known):
-                to = np.array([self._prompt_page(place, i * w)], np.int32), np.array([i * w % self._at.page], np.int32)
-                self._prompts = self._programs.copy(self._prompts, chunk, 1, *to, *np.zeros((2, 1), np.int32), width=w)
+                to = np.array([i * n + place], np.int32)
+                self._prompts = self._programs.copy(self._prompts, chunk, 1, to, *np.zeros((2, 1), np.int32))
             at[place], final[place] = len(known), (len(prompt) - 1) // w
         for _ in range(int((final - at).max()) + 1):
             tokens, last = np.full((n, w), self._tokenizer.pad, np.int32), np.zeros(n, np.int32)
@@ -344,25 +342,21 @@ class Engine:
         for place, prompt in enumerate(prompts.values()):
             self._keep(place, prompt)
 
-    def _prompt_page(self, place: int, column: int) -> int:
-        """Where a column of a prompt of the block is."""
-        return column // self._at.page * PREFILL_ROWS + place
-
     def _keep(self, place: int, prompt: np.ndarray) -> None:
         """Keeps the whole chunks of a prompt of the block."""
         assert self.version is not None
         w = self._at.chunk
-        for end in range(w, len(prompt) + 1, w):
-            if self._prefixes.room and not self._prefixes.holds(self.version, prompt[:end]):
-                page, column = self._prompt_page(place, end - w), (end - w) % self._at.page
-                chunk = self._programs.take(self._prompts, page, column, width=w)
-                self._prefixes.keep(self.version, prompt[:end], chunk)
+        for i in range(len(prompt) // w):
+            known = prompt[: (i + 1) * w]
+            if self._prefixes.room and not self._prefixes.holds(self.version, known):
+                chunk = self._programs.take(self._prompts, i * PREFILL_ROWS + place)
+                self._prefixes.keep(self.version, known, chunk)
 
     def _start(self, taken: list[int]) -> Finished:
         n, w = len(self._rows), self._at.chunk
         source = np.zeros(n, np.int32)
         names = np.zeros((4, n), np.uint32)  # seed, stream, index, sample
-        runs: list[tuple[int, int, int, int]] = []  # As `copy_chunks` takes them.
+        copies: list[tuple[int, int, int]] = []  # As `copy_pages` takes them.
         for slot in taken:
             row = self._row(slot)
             request, options = row.request, row.request.options
@@ -372,23 +366,27 @@ class Engine:
             names[:, slot] = seed, request.stream, request.index, row.sample
             self._position[slot] = len(request.prompt)
             self._set_law(slot, options)
-            self._reach(slot, len(request.prompt) - 1)
-            for column in range(0, len(request.prompt), w):
-                place = column % self._at.page
-                runs.append((self._pages.page(slot, column), place, self._prompt_page(request.place, column), place))
         keys = np.asarray(self._programs.keys(*names))
         self._keys[taken] = keys[taken]
-        for some in (runs[i : i + n] for i in range(0, len(runs), n)):
-            arrays = np.zeros((4, n), np.int32)
+        self._reach({slot: int(self._position[slot]) - 1 for slot in taken})
+        for slot in taken:
+            for column in range(0, self._position[slot], PAGE):
+                chunk = column // w * PREFILL_ROWS + source[slot]
+                copies.append((self._pages.page(slot, column), chunk, column % w))
+        for some in (copies[i : i + n] for i in range(0, len(copies), n)):
+            arrays = np.zeros((3, n), np.int32)
             arrays[:, : len(some)] = np.array(some).T
-            self._cache = self._programs.copy(self._cache, self._prompts, len(some), *arrays, width=w)
+            self._cache = self._programs.copy(self._cache, self._prompts, len(some), *arrays)
         logits = self._programs.head(self._params, self._hidden, source)
         sampled = self._programs.draw(logits, self._keys, self._position, self._device_law())
         return self._write(taken, jax.device_get(sampled))
 
-    def _reach(self, slot: int, column: int) -> None:
-        """Gives a slot the pages up to a column."""
-        if self._pages.reach(slot, column):
+    def _reach(self, columns: dict[int, int]) -> None:
+        """Gives slots the pages up to a column each."""
+        before = self._pages.count
+        for slot, column in columns.items():
+            self._pages.reach(slot, column)
+        if self._pages.count > before:
             cache, self._cache = list(self._cache), ()
             for i in range(len(cache)):  # One after the other, so that only one is there twice.
                 k, v = cache[i]

@@ -10,11 +10,10 @@ from policy.sampling import BLOCK, GROUP, NEAR
 from policy.transformer import parameter_shapes
 from policy.types import TransformerConfig
 
-COLUMNS = 32  # Lengths are multiples of it.
 ROWS = 8  # The number of slots, too: the rest of a vector is computed by other instructions, which round otherwise.
 PREFILL_ROWS = 8  # Prompts that are computed together.
 CHUNK = 64  # Columns of a prompt that are computed together.
-PAGE = 128  # Columns of a page of the cache.
+PAGE = 32  # Columns of a page of the cache. All lengths are multiples of it.
 PREFIX_BYTES = 2**28  # Of chunks of prompts that are kept.
 
 
@@ -23,19 +22,15 @@ class Layout(NamedTuple):
 
     slots: int
     chunk: int  # Columns.
-    page: int  # Columns; all of a slot's, where these are fewer than PAGE.
+    chunks: int  # Of a prompt, at most.
     pages: int  # Of a slot, at most.
-    prompt_pages: int  # Of a prompt, at most.
 
 
 def layout(*, slots: int, prompt_columns: int, max_tokens: int) -> Layout:
     """What an engine makes of the sizes that `policy.Engine` takes."""
     prompt = round_up(prompt_columns)
     chunk = min(prompt, CHUNK)
-    chunked = round_up(prompt, chunk)
-    columns = max(round_up(prompt + max_tokens), chunked)
-    page = min(columns, PAGE)
-    return Layout(round_up(slots, ROWS), chunk, page, -(-columns // page), -(-chunked // page))
+    return Layout(round_up(slots, ROWS), chunk, -(-prompt // chunk), round_up(prompt + max_tokens) // PAGE)
 
 
 class EngineMemory(NamedTuple):
@@ -43,7 +38,7 @@ class EngineMemory(NamedTuple):
 
     token: int  # Of the cache, for one column of one slot.
     slot: int  # Of the cache, for a slot that is as long as can be.
-    cache: int  # Where all slots are: it begins with a page a slot, and doubles its pages where they do not suffice.
+    cache: int  # Where all slots are: it begins with a page a slot, and grows where its pages do not suffice.
     parameters: int
     peak: int  # All that is alive at once: parameters, cache, prompts, kept prefixes, and what a step computes.
 
@@ -65,10 +60,10 @@ def engine_memory(
     c, size = config, 2 if dtype == "bfloat16" else 4
     at = layout(slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens)
     token = 2 * 4 * c.num_layers * c.num_kv_heads * c.head_dim
-    slot = token * at.page * at.pages
+    slot = token * PAGE * at.pages
     parameters = sum(math.prod(shape) * (size if len(shape) > 1 else 4) for shape in _shapes(c))
     parameters += 2 * c.vocab_size * c.width if dtype == "bfloat16" else 0
-    prompts = PREFILL_ROWS * at.prompt_pages * at.page * token
+    prompts = PREFILL_ROWS * at.chunks * at.chunk * token
     kept = prefix_bytes // (at.chunk * token) * at.chunk * token if prompt_columns > at.chunk else 0
 
     n = PREFILL_ROWS * at.chunk  # Columns of a chunk of prompts.
@@ -79,7 +74,7 @@ def engine_memory(
     logits = 4 * at.slots * round_up(c.vocab_size, BLOCK)
     heads = 4 * at.slots * at.pages * c.num_heads  # Of all pages.
     near = 4 * at.slots * min(round_up(c.vocab_size, BLOCK), NEAR * GROUP)  # Logits in the search for a cut.
-    decode = logits + max(2 * logits + 2 * near, heads * (2 * at.page + 3 * c.head_dim))
+    decode = logits + max(2 * logits + 2 * near, heads * (2 * PAGE + 3 * c.head_dim))
     peak = parameters + slot * at.slots + prompts + kept + max(prefill, decode) + logits // 4  # The last: bans.
     return EngineMemory(token, slot, slot * at.slots, parameters, peak)
 
@@ -121,6 +116,6 @@ def _shapes(config: TransformerConfig) -> list[tuple[int, ...]]:
     return [shape for leaves in parameter_shapes(config).values() for shape in leaves.values()]
 
 
-def round_up(n: int, multiple: int = COLUMNS) -> int:
+def round_up(n: int, multiple: int = PAGE) -> int:
     """The next multiple."""
     return -(-n // multiple) * multiple

@@ -32,23 +32,20 @@ class PageTable:
         self._owner[:slots], self._start[:slots] = np.arange(slots), 0
         self._free: list[int] = []
 
-    def reach(self, slot: int, column: int) -> bool:
-        """Gives a slot the pages up to `column`.
-
-        Returns:
-          Whether the cache has grown to twice as many pages for it.
-        """
-        before = self.count
+    def reach(self, slot: int, column: int) -> None:
+        """Gives a slot the pages up to `column`; where too few are free, `count` grows, and the cache must."""
         while self._used[slot] * self._columns <= column:
             if not self._free:
-                more = min(2 * self.count, self._slots * self._most)
+                # Each size is compiled, and each page is read in each step, used or not. Eights, as of slots: the rest
+                # of a vector rounds otherwise.
+                more = self.count + -(-max(self._slots // 2, self.count // 4) // 8) * 8
+                more = min(more, self._slots * self._most)
                 self._free = list(range(self.count, more))
                 self.count = more
             page = heapq.heappop(self._free)
             self._owner[page], self._start[page] = slot, self._used[slot] * self._columns
             self._table[slot, self._used[slot]] = page
             self._used[slot] += 1
-        return self.count > before
 
     def free(self, slot: int) -> None:
         """Takes back what the slot has besides its first page."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax
 
-from policy.cache import copy_chunks, grown, taken_chunk
+from policy.cache import copy_pages, grown, taken_page
 from policy.sampling import row_keys, sample, uniforms
 from policy.transformer import make_policy
 from policy.types import TransformerConfig
@@ -18,8 +18,8 @@ class Programs(NamedTuple):
 
     keys: jax.stages.Wrapped  # policy.sampling.row_keys
     prefill: jax.stages.Wrapped  # (params, tokens [N, W], first [N], last [N], cache) -> hidden [D, N], cache
-    copy: jax.stages.Wrapped  # policy.cache.copy_chunks
-    take: jax.stages.Wrapped  # policy.cache.taken_chunk
+    copy: jax.stages.Wrapped  # policy.cache.copy_pages
+    take: jax.stages.Wrapped  # policy.cache.taken_page
     head: jax.stages.Wrapped  # (params, hidden [D, N], source [B]) -> logits [V, B], of the prompts source[b]
     decode: jax.stages.Wrapped  # (params, token [B], position [B], pages, cache) -> logits [V, B], cache
     draw: jax.stages.Wrapped  # (logits [V, B], keys, position [B] of the token to come, law) -> Sampled
@@ -40,8 +40,8 @@ def programs(config: TransformerConfig, dtype: str) -> Programs:
     return Programs(
         keys=jax.jit(row_keys),
         prefill=jax.jit(policy.prefill, donate_argnums=4),
-        copy=jax.jit(copy_chunks, donate_argnums=0, static_argnames="width"),
-        take=jax.jit(taken_chunk, static_argnames="width"),
+        copy=jax.jit(copy_pages, donate_argnums=0),
+        take=jax.jit(taken_page),
         head=jax.jit(head),
         decode=jax.jit(policy.decode, donate_argnums=4),
         draw=jax.jit(draw),

@@ -9,7 +9,7 @@ import pytest
 
 from policy import ByteTokenizer, Engine, TransformerConfig, make_policy
 from policy.cache import empty_cache
-from policy.memory import PREFILL_ROWS, engine_memory, layout, slots_that_fit
+from policy.memory import PAGE, PREFILL_ROWS, engine_memory, layout, slots_that_fit
 from policy.pages import PageTable
 from policy.programs import programs
 from policy.sampling import plain_law
@@ -31,15 +31,15 @@ def compile_all(config, dtype, **sizes):
     at = layout(**sizes)
     slots, n = shape((at.slots,), np.int32), shape((PREFILL_ROWS,), np.int32)
     functions = programs(config, dtype)
-    pages = PageTable(at.slots, at.pages, at.page)
+    pages = PageTable(at.slots, at.pages, PAGE)
     for slot in range(at.slots):
-        pages.reach(slot, at.pages * at.page - 1)
+        pages.reach(slot, at.pages * PAGE - 1)
     assert pages.count == at.slots * at.pages
-    cache = jax.eval_shape(lambda: empty_cache(config, pages.count, at.page))
+    cache = jax.eval_shape(lambda: empty_cache(config, pages.count, PAGE))
     law, keys = plain_law(at.slots, config.vocab_size), shape((at.slots, 2), np.uint32)
     decode = functions.decode.lower(params, slots, slots, pages.arrays(), cache)
     draw = functions.draw.lower(shape((config.vocab_size, at.slots), np.float32), keys, slots, law)
-    prompts = jax.eval_shape(lambda: empty_cache(config, PREFILL_ROWS * at.prompt_pages, at.page))
+    prompts = jax.eval_shape(lambda: empty_cache(config, PREFILL_ROWS * at.chunks, at.chunk))
     prefill = functions.prefill.lower(params, shape((PREFILL_ROWS, at.chunk), np.int32), n, n, prompts)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
     return decode.compile(), prefill.compile(), draw.compile(), size
@@ -71,6 +71,7 @@ def test_the_cache_is_as_large_as_said():
         dtype="float32",
     )  # fmt: skip
     said = engine_memory(SHAPE, slots=9, prompt_columns=33, max_tokens=40, dtype="float32")
+    made._reach(dict.fromkeys(range(16), 127))
     assert sum(x.nbytes for x in jax.tree.leaves(made._cache)) == said.cache == 16 * said.slot
     assert said.slot == 128 * said.token  # 64 columns of the prompt, and 40, up to the next 32.
     assert said.token == 2 * 4 * 3 * 64
@@ -82,12 +83,11 @@ def test_the_cache_grows_to_what_was_said_and_no_further():
         dtype="float32",
     )  # fmt: skip
     said = engine_memory(SHAPE, slots=8, prompt_columns=33, max_tokens=600, dtype="float32")
-    sizes = []
     for slot in range(8):
-        made._reach(slot, 663)
-        sizes.append(sum(x.nbytes for x in jax.tree.leaves(made._cache)) / 8 / 128 / said.token)
-    assert sizes == [2, 4, 4, 4, 6, 6, 6, 6]  # Pages a slot: doubled where they do not suffice, up to 6.
-    assert 6 * 8 * 128 * said.token == said.cache
+        made._reach({slot: 663})  # 21 pages.
+        pages, needed = sum(x.nbytes for x in jax.tree.leaves(made._cache)) / (PAGE * said.token), 20 * slot + 28
+        assert needed <= pages <= 1.25 * needed + 8
+    assert pages * PAGE * said.token == said.cache
 
 
 def test_the_slots_that_fit_fit():
@@ -106,8 +106,8 @@ def converted(text, weights):
 
 def test_bfloat16_programs_convert_no_weight_and_copy_no_cache():
     """Each of these costs two to six times the step, and comes back silently with a new compiler."""
-    slots, columns = 16, 96
-    decode, prefill, *_ = compile_all(SHAPE, "bfloat16", slots=slots, prompt_columns=64, max_tokens=32)
+    slots = 16
+    decode, prefill, *_ = compile_all(SHAPE, "bfloat16", slots=slots, prompt_columns=128, max_tokens=32)
     master = jax.eval_shape(make_policy(SHAPE).init, jax.random.key(0))
     tree = jax.eval_shape(lambda tree: engine_params(tree, jnp.dtype("bfloat16")), master)
     weights = {tuple(leaf.shape) for leaf in jax.tree.leaves(tree) if leaf.ndim == 2}
@@ -117,7 +117,7 @@ def test_bfloat16_programs_convert_no_weight_and_copy_no_cache():
     control = jax.jit(lambda table: table.astype(jnp.float32)).lower(table).compile()
     assert converted(control.as_text(), weights)  # The check sees what it is for.
     k, c = SHAPE.num_kv_heads, SHAPE.head_dim
-    for compiled, n in ((decode, slots), (prefill, PREFILL_ROWS)):
+    for compiled, n, columns in ((decode, 5 * slots, PAGE), (prefill, 2 * PREFILL_ROWS, 64)):
         for shape in (f"f32[{n},{k},{c},{columns}]", f"f32[{n},{k},{columns},{c}]"):
             copies = re.findall(rf"= {re.escape(shape)}\S* (copy|convert|transpose|select)\(", compiled.as_text())
             assert not copies, (shape, copies)

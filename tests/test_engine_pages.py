@@ -93,16 +93,18 @@ def test_neighbors_order_pages_and_prefixes_change_no_bit():
 def test_bits_do_not_depend_on_how_far_the_cache_has_grown():
     first = None
     names = [0, 1, 2, 3]
-    for pages in (1, 4, 16):  # 128 to 2048 columns a slot.
-        made = engine(prompt_columns=64, max_tokens=pages * PAGE - 64)
-        for slot in range(8):
-            made._reach(slot, pages * PAGE - 1)
+    counts = set()
+    for pages in (1, 3, 4, 5, 64):  # Up to 2048 columns a slot.
+        made = engine(prompt_columns=64, max_tokens=64 * PAGE - 64)
+        made._reach(dict.fromkeys(range(8), pages * PAGE - 1))
         for slot in range(8):
             made._pages.free(slot)
         done = run(made, names, between=1)
-        assert made._pages.count == 8 * pages
+        counts.add(made._pages.count)
         first = first or done
         assert_same(first, done)
+    assert len(counts) > 3
+    assert max(counts) == 8 * 64
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -192,7 +194,7 @@ def test_no_page_has_two_owners(seed):
         if rng.integers(3):
             held[slot] = max(held[slot], int(rng.integers(most * columns)))
             before = table.count
-            assert table.reach(slot, held[slot]) == (table.count > before)
+            table.reach(slot, held[slot])
             grown += table.count > before
         else:
             table.free(slot)
@@ -208,7 +210,7 @@ def test_no_page_has_two_owners(seed):
                 assert table.page(s, i * columns) == page
         assert (pages.start != NOBODY).sum() == len(owned)
         assert table.count <= slots * most
-    assert grown <= 4  # 8, 16, 32, 64, 88.
+    assert grown <= 7  # 16, 24, 32, 40, 56, 72, 88.
 
 
 WINDOWED = dataclasses.replace(CONFIG, window=40, local_layers=(0,), rope_theta=20_000.0, attention_cap=5.0)

@@ -10,6 +10,7 @@ from test_engine import assert_same_bits, engine, learner_logprobs
 
 import rl
 from policy import ByteTokenizer, Engine, SamplingOptions, TransformerConfig, from_scratch
+from policy.memory import PAGE
 from policy.transformer import engine_params, to_host
 from policy.types import Versioned
 from rl.types import Draw
@@ -241,7 +242,7 @@ def test_a_row_may_wait_where_a_page_ends():
     for step in range(45):
         made.step()
         if step >= 27:
-            assert made._position[0] == 128  # It waits.
+            assert made._position[0] == 128 == 4 * PAGE  # It waits.
             pages.append(np.asarray(made._cache[0][0])[0])
     assert all((page == pages[0]).all() for page in pages)
     told.set()
