@@ -77,6 +77,115 @@ def test_what_one_item_breaks_harms_no_other(pool, bad, reason):
     assert all(verdict.outcome == "correct" for i, verdict in enumerate(verdicts) if i != 17)
 
 
+class DiesWhenItArrives:
+    def __reduce__(self):
+        return os._exit, (3,)
+
+    def __call__(self, problem, completion): ...
+
+
+@pytest.mark.parametrize(("bad", "place"), [(killed, 9), (killed, 10), (killed, 17), (DiesWhenItArrives(), 13)])
+def test_a_worker_that_has_two_batches_loses_what_it_died_of_and_no_other(bad, place):
+    items = [(math, problem(i), f"\\boxed{{{i}}}") for i in range(40)]  # The first batches are of ten and eight.
+    items[place] = (bad, problem(), "anything")
+    with Pool(workers=1) as pool:
+        verdicts = judged(pool, items)
+    assert [i for i, verdict in enumerate(verdicts) if verdict.outcome != "correct"] == [place]
+    assert ": The worker that ran it " in verdicts[place].reason
+    assert verdicts[place].reason.startswith(verifiers.types.described(bad))
+
+
+def test_time_is_of_one_item_also_where_two_batches_are_on_their_way():
+    def slow(problem, completion):
+        time.sleep(0.15)
+        return True
+
+    with Pool(workers=1, seconds=1.2) as pool:
+        assert all(verdict.reward for verdict in judged(pool, [(slow, problem(i), "") for i in range(20)]))
+
+
+def in_time(pool, items, seconds=60.0):
+    """`judged`, where it may be that it never ends."""
+    verdicts = []
+    asking = threading.Thread(target=lambda: verdicts.extend(judged(pool, items)), daemon=True)
+    asking.start()
+    asking.join(seconds)
+    assert not asking.is_alive()
+    return verdicts
+
+
+def test_large_items_with_large_verdicts_block_nobody():
+    def echo(problem, completion):
+        return Verdict(1, Outcome.CORRECT, answer=completion * problem.metadata["times"])
+
+    text = "x" * (1 << 22)
+    large = [(echo, Problem(str(i), "", "", metadata={"times": 1}), text + str(i)) for i in range(12)]
+    small = [(echo, Problem(str(i), "", "", metadata={"times": 20_000}), f"{i:05}") for i in range(100)]
+    items = small + large + small
+    with Pool(workers=1, cache=False) as pool:
+        verdicts = in_time(pool, items)
+    for verdict, (_, asked, completion) in zip(verdicts, items, strict=True):
+        assert len(verdict.answer) == len(completion) * asked.metadata["times"]
+        assert verdict.answer.startswith(completion)
+
+
+def test_a_verdict_that_cannot_be_sent_costs_itself():
+    def deep(problem, completion):
+        nested = []
+        for _ in range(int(completion)):
+            nested = [nested]
+        return Verdict(1, Outcome.CORRECT, info={"nested": nested})
+
+    items = [item for i in range(960, 1000) for item in ((deep, problem(), str(i)), (math, problem(), "\\boxed{72}"))]
+    with Pool(workers=1, cache=False) as pool:
+        verdicts = in_time(pool, items)
+    assert all(verdict.outcome == "correct" for verdict in verdicts[1::2])
+    found = [verdict.outcome.value for verdict in verdicts[::2]]
+    assert found == sorted(found)
+    assert set(found) == {"correct", "error"}
+
+
+def test_a_verdict_is_what_it_was_when_it_was_given():
+    log = []
+
+    def grows(problem, completion):
+        verdict = Verdict(1, Outcome.CORRECT, info={"log": log})
+        log.append(float("nan") if completion == "nan" else len(log))
+        return verdict
+
+    with Pool(workers=1, cache=False) as pool:
+        verdicts = judged(pool, [(grows, problem(), text) for text in ("", "nan", "", "")])
+    assert [str(verdict.info["log"]) for verdict in verdicts] == ["[0]", "[0, nan]", "[0, nan, 2]", "[0, nan, 2, 3]"]
+
+
+def test_a_worker_is_replaced_when_it_has_served(monkeypatch):
+    monkeypatch.setattr("verifiers.pool.SERVED", 20)
+    with Pool(workers=1) as pool:
+        served = [(lambda p, c: Verdict(1, Outcome.CORRECT, str(os.getpid())), problem(), str(i)) for i in range(100)]
+        verdicts = judged(pool, served)
+    assert all(verdict.reward for verdict in verdicts)
+    assert 2 <= len({verdict.answer for verdict in verdicts}) <= 5
+
+
+def test_more_items_than_are_sent_at_once(tmp_path):
+    log = tmp_path / "log"
+
+    def counts(problem, completion):
+        with log.open("a") as file:
+            file.write("x")
+        return completion == problem.answer
+
+    lock = threading.Lock()
+    problems = [problem(i) for i in range(300)]
+    items = [(counts, problems[i % 300], str(i % 300 + i % 2)) for i in range(1200)]
+    items[500] = (lambda p, c: lock.locked(), problem(), "")
+    with Pool(workers=2) as pool:
+        verdicts = judged(pool, items)
+    assert verdicts.pop(500).outcome is Outcome.ERROR
+    assert [verdict.reward for verdict in verdicts] == [float(i % 2 == 0) for i in range(1200) if i != 500]
+    assert log.stat().st_size == 300
+
+
 def test_the_same_verdicts_as_direct_calls(pool):
     texts = ["\\boxed{72}", "#### 71", "", "x" * 100_000, "\\boxed{\ud800}", "\0", "The answer is 72."]
     items = [(verifier, problem(i), text) for verifier in (math, verifiers.number, verifiers.exact)

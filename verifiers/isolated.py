@@ -21,7 +21,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from verifiers.plugins import attribute
@@ -32,9 +31,8 @@ if TYPE_CHECKING:
 HARD_SECONDS = (
     3.0  # After which a worker is killed. A third of it, and the call is interrupted between two instructions.
 )
-PROGRESS = struct.Struct(">I")  # What a worker shares with its owner: how many items of a batch it has begun.
+PROGRESS = struct.Struct(">I")  # What a worker shares with its owner: how many items it has begun in its life.
 _HEADER = struct.Struct(">I")
-_GATHER_SECONDS = 0.0005  # Replies that come fast are read together: waking up for each costs more than judging it.
 _START_SECONDS = 60.0  # A busy machine may take long to start a Python.
 
 inside = False  # Whether this process is a worker. Set by `verifiers.worker`.
@@ -98,6 +96,12 @@ def _starter(process: int) -> Executor:
     return concurrent.futures.ThreadPoolExecutor(1, "assay-starter")
 
 
+def packed(*message: Any) -> bytes:
+    """A message as `Worker.send` sends it."""
+    data = pickle.dumps(message)
+    return _HEADER.pack(len(data)) + data
+
+
 class Worker:
     """A worker process and the connection to it, for one thread at a time.
 
@@ -134,14 +138,13 @@ class Worker:
             there.close()
             os.close(shared)
         self.has: set[str] = set()  # Verifiers, by id, and functions, by name, that it has got.
-        self.served = 0
+        self.served = 0  # Verdicts that have come from it.
         self.resident_kb: int = self.receive(_START_SECONDS)  # When it was ready.
 
-    def send(self, *message: Any) -> None:
-        """Raises Broken where the worker is dead."""
-        data = pickle.dumps(message)
+    def send(self, message: bytes) -> None:
+        """Sends what `packed` made. Raises Broken where the worker is dead."""
         try:
-            self._socket.sendall(_HEADER.pack(len(data)) + data)
+            self._socket.sendall(message)
         except OSError:
             raise self._dead() from None
 
@@ -151,18 +154,21 @@ class Worker:
         Raises:
           Broken: the worker died, or so many seconds passed without one. It is dead then.
         """
-        return next(self.replies(seconds))[0]
+        began = time.monotonic()
+        self._fill(_HEADER.size, began, seconds)
+        end = _HEADER.size + _HEADER.unpack_from(self._buffer)[0]
+        self._fill(end, began, seconds)
+        reply = json.loads(self._buffer[_HEADER.size : end].decode())
+        del self._buffer[:end]
+        return reply
 
-    def replies(self, seconds: float) -> Iterator[list[Any]]:
-        """Replies as they come, one or more at a time, without end; so many seconds at most from one to the next."""
-        deadline = time.monotonic() + seconds
-        while True:
-            left = deadline - time.monotonic()
+    def _fill(self, size: int, began: float, seconds: float) -> None:
+        """Reads until the buffer holds so many bytes."""
+        while len(self._buffer) < size:
+            left = began + seconds - time.monotonic()
             if left <= 0 or not select.select([self._socket], [], [], left)[0]:
                 self.kill()
                 raise Broken(f"It took more than {seconds:g} s.")
-            if left > _GATHER_SECONDS:
-                time.sleep(_GATHER_SECONDS)
             try:
                 data = self._socket.recv(1 << 16)
             except OSError:
@@ -170,31 +176,11 @@ class Worker:
             if not data:
                 raise self._dead()
             self._buffer += data
-            if whole := self._whole():
-                yield whole
-                deadline = time.monotonic() + seconds
-
-    def _whole(self) -> list[Any]:
-        """Takes what has arrived whole out of the buffer."""
-        found, at = [], 0
-        while len(self._buffer) >= at + _HEADER.size:
-            begin = at + _HEADER.size
-            end = begin + _HEADER.unpack_from(self._buffer, at)[0]
-            if len(self._buffer) < end:
-                break
-            found.append(json.loads(self._buffer[begin:end].decode()))
-            at = end
-        del self._buffer[:at]
-        return found
 
     @property
     def begun(self) -> int:
-        """How many items of a batch it has begun, also those whose replies are still with it; of a dead one, too."""
+        """How many items it has begun in its life, also those whose verdicts are still with it; of a dead one, too."""
         return PROGRESS.unpack_from(self._progress)[0]
-
-    @begun.setter
-    def begun(self, count: int) -> None:
-        PROGRESS.pack_into(self._progress, 0, count)
 
     def alive(self) -> bool:
         """Whether it has not died since the last reply."""
@@ -231,10 +217,10 @@ class _Shared:
                 self._worker, self._owner = Worker(memory_mb=2048), os.getpid()
             try:
                 if function not in self._worker.has:  # Importing what it needs is not counted.
-                    self._worker.send("load", function)
+                    self._worker.send(packed("load", function))
                     self._worker.receive(_START_SECONDS)
                     self._worker.has.add(function)
-                self._worker.send("call", function, json.dumps(arguments), seconds)
+                self._worker.send(packed("call", function, json.dumps(arguments), seconds))
                 reply = self._worker.receive(seconds)
             except Broken as error:
                 self._worker = None

@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import json
 import marshal
 import os
 import pickle
@@ -14,19 +15,22 @@ import queue
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from verifiers.isolated import Broken, Worker
+from verifiers.isolated import Broken, Worker, packed
 from verifiers.types import Outcome, Problem, Verdict, Verifier, described
 from verifiers.worker import PLAIN
 
-BATCH = 256  # Items that a worker is sent at once, at most; it answers each on its own.
+BATCH = 256  # Items that a worker is sent at once, at most.
+_AHEAD_BYTES = 1 << 16  # Of a batch that a busy worker may be sent, at most: its socket holds that much for it.
 SERVED = 100_000  # Verdicts after which a worker is replaced ...
 GROWTH_KB = 512 * 1024  # ... or as soon as it has grown by so much.
 CACHED = 20_000  # Verdicts that are remembered, on completions of at most ...
 CACHED_CHARACTERS = 8_192
+_YIELDED_SECONDS = 1e-5  # To the threads that send what was submitted: Python would let them wait for 5 ms.
 _KNOWN = 1_000  # Verifiers whose pickles are remembered.
 _CLOSED = "The pool is closed: make a new one."
 _OURS = ("rl", "verifiers", "graders", "policy")
@@ -103,32 +107,44 @@ class Pool:
         job = _Job()
         tasks: list[_Task] = []
         same: dict[_Key, _Task] = {}
+        names: dict[int, str] = {}
         problems: dict[int, bytes] = {}
         ready: list[tuple[int, Verdict]] = []
-        items = list(items)  # Holds the problems, whose identities are keys.
-        for place, (verifier, problem, completion) in enumerate(items):
-            try:
-                key = (self._id(verifier), _packed(problem, problems), completion)
-            except _UNPICKLABLE as error:
-                reason = f"{described(verifier)} and its problem must be picklable, to be brought to a worker: {error}"
-                ready.append((place, _error(reason)))
-                continue
-            if (verdict := self._remembered(key)) is not None:
-                ready.append((place, verdict))
-            elif key in same:
-                same[key].places.append(place)
-            else:
-                tasks.append(_Task(job, key, [place]))
-                if self._caches:
-                    same[key] = tasks[-1]
-        self._submit(tasks)
-        left = len(tasks)
+        items = list(items)  # Holds the verifiers and the problems, whose identities are keys.
+        left = 0
         try:
+            for place, (verifier, problem, completion) in enumerate(items):
+                try:
+                    if (name := names.get(id(verifier))) is None:
+                        name = names[id(verifier)] = self._id(verifier)
+                    if (data := problems.get(id(problem))) is None:
+                        data = problems[id(problem)] = _packed(problem)
+                except _UNPICKLABLE as error:
+                    reason = "and its problem must be picklable, to be brought to a worker"
+                    ready.append((place, _error(f"{described(verifier)} {reason}: {error}")))
+                    continue
+                task = _Task(job, (name, data, completion), [place])
+                if self._caches:
+                    if (verdict := self._remembered(task.key)) is not None:
+                        ready.append((place, verdict))
+                        continue
+                    if (first := same.setdefault(task.key, task)) is not task:
+                        first.places.append(place)
+                        continue
+                tasks.append(task)
+                left += 1
+                if len(tasks) == BATCH:  # The workers begin while we prepare the rest.
+                    self._submit(tasks)
+                    tasks = []
+                    time.sleep(_YIELDED_SECONDS)
+            self._submit(tasks)
             yield from ready
             while left:
-                for task, verdict in job.results.get():
-                    left -= 1
-                    self._remember(task.key, verdict)
+                arrived = job.results.get()
+                left -= len(arrived)
+                for task, verdict in arrived:
+                    if self._caches:
+                        self._remember(task.key, verdict)
                     for place in task.places:
                         yield place, verdict
         finally:
@@ -178,52 +194,73 @@ class Pool:
             self._end(worker)
 
     def _take(self) -> list[_Task]:
-        """The next batch; empty when the pool is closed. Every worker has several, so that they end together."""
+        """The next batch; empty when the pool is closed."""
         with self._changed:
             self._resting += 1
             self._changed.wait_for(lambda: self._waiting or self._closed)
             self._resting -= 1
-            size = min(BATCH, -(-len(self._waiting) // (4 * self._workers)))
-            return [self._waiting.popleft() for _ in range(size)]
+            return self._share(len(self._waiting))
+
+    def _take_more(self) -> list[_Task]:
+        """A batch for a worker that has one; empty where there is hardly enough for the others."""
+        with self._changed:
+            return self._share(len(self._waiting) - 4 * (self._workers - 1))
+
+    def _share(self, count: int) -> list[_Task]:
+        """Of so many that wait, a part: every worker gets several, so that they end together."""
+        size = min(BATCH, -(-count // (4 * self._workers)))
+        return [self._waiting.popleft() for _ in range(size)]
 
     def _run(self, worker: Worker | None, batch: list[_Task]) -> Worker | None:
-        """Has a batch judged. Returns the worker, if it is as good as before.
+        """Has a batch judged, and what comes meanwhile. Returns the worker, if it is as good as before.
 
-        What is left of a batch when a worker dies goes back, but for the item that it died of.
+        The worker has two batches at a time, so that it need not wait for us. What is left of them when it dies goes
+        back, but for the item that it died of.
         """
-        done = 0
+        sent: collections.deque[_Task] = collections.deque()  # Without a verdict yet.
+        batches, worn = 0, False
         try:
             if worker is not None and not worker.alive():  # By none of these.
                 self._end(worker)
                 worker = None
             if worker is None:
                 worker = self._start()
-            for key in {task.key[0] for task in batch} - worker.has:
-                worker.send("verifier", key, self._payloads[key][1])
-                worker.has.add(key)
-            places = {problem: place for place, problem in enumerate(dict.fromkeys(task.key[1] for task in batch))}
-            worker.begun = 0
-            worker.send("verify", list(places), [(task.key[0], places[task.key[1]], task.key[2]) for task in batch])
-            for replies in worker.replies(self._seconds):
-                verdicts = [_verdict(reply) for reply in replies if isinstance(reply, list)]
-                _deliver(batch[done : done + len(verdicts)], verdicts)
-                done += len(verdicts)
-                if isinstance(replies[-1], dict):  # The batch is done.
-                    worker.served += done
-                    grown = replies[-1]["resident_kb"] - worker.resident_kb
-                    if worker.served < SERVED and grown < GROWTH_KB:
-                        return worker
-                    break
+            message = self._message(worker, batch)
+            while batch or sent:
+                # A worker that waits for us to read its verdicts reads nothing: what its socket cannot hold blocks us.
+                if batch and (not sent or len(message) <= _AHEAD_BYTES):
+                    worker.send(message)
+                    sent += batch
+                    batch = []
+                    batches += 1
+                if not batch and batches < 2 and not worn and (batch := self._take_more()):
+                    message = self._message(worker, batch)
+                    continue
+                reply = worker.receive(self._seconds)
+                verdicts = [_verdict(fields) for fields in reply["verdicts"]]
+                worker.served += len(verdicts)
+                _deliver([sent.popleft() for _ in verdicts], verdicts)
+                if "resident_kb" in reply:  # A batch is done.
+                    batches -= 1
+                    worn = worker.served >= SERVED or reply["resident_kb"] - worker.resident_kb >= GROWTH_KB
+            if not worn:
+                return worker
         except Broken as error:
-            if done < len(batch):
-                # What it had begun last; replies to those before may have died with it.
-                last = done if worker is None else max(done, worker.begun - 1)
-                verdict = _error(f"{self._payloads[batch[last].key[0]][0]}: {error}")
-                _deliver([batch[last]], [verdict])
-                self._give_back(batch[done:last] + batch[last + 1 :])
+            tasks = [*sent, *batch]
+            # What it had begun last; verdicts on those before may have died with it.
+            last = 0 if worker is None else max(0, worker.begun - worker.served - 1)
+            lost = tasks.pop(last)
+            _deliver([lost], [_error(f"{self._payloads[lost.key[0]][0]}: {error}")])
+            self._give_back(tasks)
         if worker is not None:
             self._end(worker)
         return None
+
+    def _message(self, worker: Worker, batch: list[_Task]) -> bytes:
+        """A batch as it travels, with the verifiers that the worker has not got."""
+        new = {task.key[0] for task in batch} - worker.has
+        worker.has |= new
+        return packed("verify", {key: self._payloads[key][1] for key in new}, [task.key for task in batch])
 
     def _start(self) -> Worker:
         worker = Worker(self._memory_mb)
@@ -269,7 +306,7 @@ class Pool:
         return verdict
 
     def _remember(self, key: _Key, verdict: Verdict) -> None:
-        if self._caches and verdict.trains and len(key[2]) <= CACHED_CHARACTERS:
+        if verdict.trains and len(key[2]) <= CACHED_CHARACTERS:
             with self._changed:
                 self._cache[key] = verdict
                 if len(self._cache) > CACHED:
@@ -309,16 +346,14 @@ def _dumps(value: object) -> bytes:
     return cloudpickle.dumps(value)
 
 
-def _packed(problem: Problem, known: dict[int, bytes]) -> bytes:
+def _packed(problem: Problem) -> bytes:
     """A problem as bytes. Nearly all are plain data, for which marshal is much faster than pickle."""
     p = problem
-    if id(p) not in known:
-        fields: Any = (p.id, p.prompt, p.answer, p.verifier, p.source, p.metadata)
-        try:
-            known[id(p)] = PLAIN + marshal.dumps(fields)
-        except ValueError:
-            known[id(p)] = _dumps(p)
-    return known[id(p)]
+    fields: Any = (p.id, p.prompt, p.answer, p.verifier, p.source, p.metadata)
+    try:
+        return PLAIN + marshal.dumps(fields)
+    except ValueError:
+        return _dumps(p)
 
 
 def _deliver(tasks: list[_Task], verdicts: list[Verdict]) -> None:
@@ -331,7 +366,12 @@ def _deliver(tasks: list[_Task], verdicts: list[Verdict]) -> None:
 
 
 def _verdict(reply: list[Any]) -> Verdict:
-    return Verdict(*reply)
+    reward, outcome, answer, reason, kept, seconds = reply
+    try:
+        parts, info = json.loads(kept) if kept else ({}, {})
+    except (ValueError, RecursionError) as error:
+        return _error(f"The parts and the info of the verdict cannot be read: {error}")
+    return Verdict(reward, outcome, answer, reason, parts, info, seconds)
 
 
 def _error(reason: str) -> Verdict:

@@ -20,14 +20,14 @@ from verifiers.types import Outcome, Problem, Verdict, Verifier, as_verdict, des
 
 _HEADER = struct.Struct(">I")
 _PR_SET_PDEATHSIG = 1
-_HELD_SECONDS = 0.002  # For so long replies are gathered: to send each alone takes a quarter of a quick verdict's time.
+_HELD_SECONDS = 0.005  # For so long verdicts are gathered: to send each alone takes a quarter of a quick one's time.
 PLAIN = b"plain:"  # Before the marshalled fields of a problem; a pickle begins otherwise.
 
 
 def main(descriptor: int, shared: int, parent: int, memory_mb: int) -> None:
     """Serves the process at the other end of the socket `descriptor` until it hangs up or dies.
 
-    It is told of the progress in a batch by the memory file `shared`, at once: replies may be a moment late.
+    It is told of the items that were begun by the memory file `shared`, at once: verdicts may be a moment late.
     """
     import ctypes  # Here: this module is imported for `judge`, too.
 
@@ -45,7 +45,8 @@ def main(descriptor: int, shared: int, parent: int, memory_mb: int) -> None:
     connection = socket.socket(fileno=descriptor)
     progress = mmap.mmap(shared, isolated.PROGRESS.size)
     stream = connection.makefile("rb")
-    verifiers: dict[str, Verifier | str] = {}
+    verifiers: dict[str, Any] = {}  # As pickles until they are needed: one that kills as it is loaded has an item then.
+    begun = 0
     _reply(connection, _resident_kb())
     while header := stream.read(_HEADER.size):
         kind, *message = pickle.loads(stream.read(*_HEADER.unpack(header)))
@@ -54,21 +55,23 @@ def main(descriptor: int, shared: int, parent: int, memory_mb: int) -> None:
                 _reply(connection, _call(*message))
             case "load":
                 _reply(connection, _load(message[0]))
-            case "verifier":
-                verifiers[message[0]] = _loaded(message[1])
             case "verify":
-                problems, items = message
-                read: list[Problem | str | None] = [None] * len(problems)
-                held, since = bytearray(), time.monotonic()
-                for count, (key, index, completion) in enumerate(items, 1):
-                    isolated.PROGRESS.pack_into(progress, 0, count)
-                    if read[index] is None:
-                        read[index] = _loaded(problems[index])
-                    held += _framed(_judged(verifiers[key], read[index], completion))
+                new, items = message
+                verifiers |= new
+                problem, read = None, b""
+                held, since = [], time.monotonic()
+                for key, data, completion in items:
                     if time.monotonic() - since > _HELD_SECONDS:
-                        connection.sendall(held)
-                        held, since = bytearray(), time.monotonic()
-                connection.sendall(held + _framed({"resident_kb": _resident_kb()}))
+                        _reply(connection, {"verdicts": held})
+                        held, since = [], time.monotonic()
+                    begun += 1
+                    isolated.PROGRESS.pack_into(progress, 0, begun)
+                    if isinstance(verifiers[key], bytes):
+                        verifiers[key] = _loaded(verifiers[key])
+                    if data != read:  # The completions of a problem come one after another.
+                        problem, read = _loaded(data), data
+                    held.append(_judged(verifiers[key], problem, completion))
+                _reply(connection, {"verdicts": held, "resident_kb": _resident_kb()})
 
 
 def judge(verifier: Verifier, problem: Problem, completion: str) -> Verdict:
@@ -81,13 +84,20 @@ def judge(verifier: Verifier, problem: Problem, completion: str) -> Verdict:
 
 
 def _judged(verifier: Verifier | str, problem: Problem | str | None, completion: str) -> list[Any]:
-    """A verdict as JSON. In place of a verifier or a problem, the reason why there is none."""
+    """A verdict as JSON data. In place of a verifier or a problem, the reason why there is none.
+
+    Its parts and info are text already: whatever they hold, what is gathered with them can be sent and read, and who
+    made them may change them before.
+    """
+    began = time.perf_counter()
     if isinstance(verifier, str) or not isinstance(problem, Problem):
         reason = verifier if isinstance(verifier, str) else str(problem)
-        return verdict_to_json(Verdict(0.0, Outcome.ERROR, reason=reason))
-    began = time.perf_counter()
-    verdict = judge(verifier, problem, completion)
-    return [*verdict_to_json(verdict)[:-1], time.perf_counter() - began]
+        verdict = Verdict(0.0, Outcome.ERROR, reason=reason)
+    else:
+        verdict = judge(verifier, problem, completion)
+    seconds = time.perf_counter() - began
+    *plain, parts, info, _ = verdict_to_json(verdict)
+    return [*plain, json.dumps([parts, info]) if parts or info else "", seconds]
 
 
 def _load(function: str) -> str:
@@ -116,12 +126,8 @@ def _loaded(data: bytes) -> Any:
 
 
 def _reply(connection: socket.socket, message: Any) -> None:
-    connection.sendall(_framed(message))
-
-
-def _framed(message: Any) -> bytes:
     data = json.dumps(message).encode()
-    return _HEADER.pack(len(data)) + data
+    connection.sendall(_HEADER.pack(len(data)) + data)
 
 
 def _resident_kb() -> int:
