@@ -1,11 +1,13 @@
-"""Times generation: our engine against `transformers.generate`, in alternation, with the roofline of the machine.
+"""Times generation: our engine against `transformers.generate` and Tunix's sampler, with the machine's roofline.
 
     python benchmarks/generate.py [CASE ...] [--shape smollm2|four] [--dtype float32|bfloat16] [--rounds 3] [--layers 9]
+                                  [--tunix PYTHON]
 
 Random weights of one shape on both sides; no row ends by itself. Cases: batches of 1, 8, 32 and 64 distinct prompts and
 completions of 32 tokens; `shared`, 8 prompts with 8 samples each; `tail128` and `tail512`, 24 prompts with 8 samples
-each on 64 slots, of log-normal lengths from 4 to 128 and to 512: the peer decodes static batches of 64 rows, in the
-order in which they come, to their longest member. Only tokens that were asked for count. The roofline of a decode step
+each on 64 slots, of log-normal lengths from 4 to 128 and to 512: the peers decode static batches of 64 rows, in the
+order in which they come, to their longest member. Only tokens that were asked for count. The sides run in turns. PYTHON
+is one that has Tunix (pip install google-tunix==0.1.7); it runs beside this process. The roofline of a decode step
 is the larger of its bytes over the bandwidth and its operations over the best matrix product, both measured here.
 Without transformers and torch (the extra `parity`), ours runs alone. With other work on the machine, give each side one
 thread (OMP_NUM_THREADS=1 NPROC=1).
@@ -16,7 +18,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import json
+import pathlib
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -91,7 +96,7 @@ def ours(config: TransformerConfig, case: Case, dtype: str, prompts: np.ndarray)
     return run
 
 
-def peer(config: TransformerConfig, case: Case, dtype: str, prompts: np.ndarray):
+def transformers_side(config: TransformerConfig, case: Case, dtype: str, prompts: np.ndarray):
     """The same with `transformers`, in static batches."""
     import torch
     import transformers
@@ -115,6 +120,34 @@ def peer(config: TransformerConfig, case: Case, dtype: str, prompts: np.ndarray)
                     batch, attention_mask=torch.ones_like(batch), max_new_tokens=n, do_sample=True, top_k=0, top_p=1.0
                 )
             assert out.shape[1] == PROMPT + n
+
+    return run
+
+
+def tunix_side(config: TransformerConfig, case: Case, dtype: str, prompts: np.ndarray, python: str):
+    """The same with Tunix, in a process of its own."""
+    rows, lengths = np.repeat(prompts, case.samples, axis=0), case.lengths()
+    starts = range(0, len(rows), case.rows)
+    work = {
+        "shape": {
+            "num_layers": config.num_layers, "vocab_size": config.vocab_size, "embed_dim": config.width,
+            "hidden_dim": config.mlp_width, "num_heads": config.num_heads, "head_dim": config.head_dim,
+            "num_kv_heads": config.num_kv_heads,
+        },
+        "dtype": dtype, "prompt": PROMPT,
+        "batches": [rows[i : i + case.rows].tolist() for i in starts],
+        "steps": [int(lengths[i : i + case.rows].max()) for i in starts],
+    }  # fmt: skip
+    script = pathlib.Path(__file__).with_name("generate_tunix.py")
+    process = subprocess.Popen(
+        [python, str(script), json.dumps(work)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    stdin, stdout = process.stdin, process.stdout
+
+    def run() -> None:
+        print(file=stdin, flush=True)
+        if not stdout.readline():  # type: ignore[union-attr]
+            raise SystemExit(f"{python} {script} ended: see above.")
 
     return run
 
@@ -157,6 +190,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, help="fewer than the shape has, to be quick")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default=fast_dtype(), choices=["float32", "bfloat16"])
+    parser.add_argument("--tunix", metavar="PYTHON", help="measure Tunix, too, with this Python")
     options = parser.parse_args()
     if unknown := sorted(set(options.case) - set(CASES)):
         parser.error(f"unknown cases {unknown}: choose from {', '.join(CASES)}")
@@ -164,16 +198,18 @@ def main() -> None:
     config = dataclasses.replace(config, num_layers=options.layers or config.num_layers)
     print(f"{options.shape}, {config.num_layers} layers, {options.dtype}, jax {jax.__version__}; min / median / max")
     for name in options.case or CASES:
-        measure(config, name, options.dtype, options.rounds)
+        measure(config, name, options.dtype, options.rounds, options.tunix)
 
 
-def measure(config: TransformerConfig, name: str, dtype: str, rounds: int) -> None:
-    """Runs both sides in turns, and prints one case."""
+def measure(config: TransformerConfig, name: str, dtype: str, rounds: int, tunix: str | None) -> None:
+    """Runs all sides in turns, and prints one case."""
     case = CASES[name]
     prompts = np.random.default_rng(0).integers(2, config.vocab_size, (case.prompts, PROMPT))
     sides = {"ours": ours(config, case, dtype, prompts)}
     if importlib.util.find_spec("transformers") and importlib.util.find_spec("torch"):
-        sides["transformers"] = peer(config, case, dtype, prompts)
+        sides["transformers"] = transformers_side(config, case, dtype, prompts)
+    if tunix:
+        sides["Tunix"] = tunix_side(config, case, dtype, prompts, tunix)
     for run in sides.values():
         run()  # Compiles.
     times: dict[str, list[float]] = {side: [] for side in sides}
@@ -185,9 +221,9 @@ def measure(config: TransformerConfig, name: str, dtype: str, rounds: int) -> No
     for side, seconds in times.items():
         low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
         print(f"  {side:<13} {low:7.2f} / {middle:7.2f} / {high:7.2f} s   {useful / middle:7.0f} tokens/s")
-    if "transformers" in times:
-        ratios = sorted(b / a for a, b in zip(times["ours"], times["transformers"], strict=True))
-        print(f"  transformers / ours: {ratios[0]:.2f} / {statistics.median(ratios):.2f} / {ratios[-1]:.2f}")
+    for side in list(sides)[1:]:
+        ratios = sorted(b / a for a, b in zip(times["ours"], times[side], strict=True))
+        print(f"  {side} / ours: {ratios[0]:.2f} / {statistics.median(ratios):.2f} / {ratios[-1]:.2f}")
     seconds, text = roofline(config, case.rows, PROMPT + useful // case.lengths().size // 2, dtype)
     share = seconds * useful / case.rows / statistics.median(times["ours"])
     print(

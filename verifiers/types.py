@@ -76,13 +76,15 @@ class Verdict:
 
     def __post_init__(self) -> None:
         reward = self.reward
-        if not isinstance(reward, numbers.Real):  # NumPy's floats are; its booleans, and text, are not.
-            kind = type(reward).__name__
-            raise ValueError(f"Verdict.reward must be a number, got {reward!r}, a {kind}: use float().")
+        if type(reward) is not float:  # It nearly always is, and verdicts are made by the thousand.
+            if not isinstance(reward, numbers.Real):  # NumPy's floats are; its booleans, and text, are not.
+                kind = type(reward).__name__
+                raise ValueError(f"Verdict.reward must be a number, got {reward!r}, a {kind}: use float().")
+            object.__setattr__(self, "reward", float(reward))
         if not 0 <= reward <= 1:  # nan is not.
             raise ValueError(f"Verdict.reward must lie in [0, 1], got {reward!r}: scale the score.")
-        object.__setattr__(self, "reward", float(reward))
-        object.__setattr__(self, "outcome", Outcome(self.outcome))
+        if type(self.outcome) is not Outcome:
+            object.__setattr__(self, "outcome", Outcome(self.outcome))
 
     @property
     def trains(self) -> bool:
