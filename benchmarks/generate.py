@@ -146,7 +146,7 @@ def tunix_side(config: TransformerConfig, case: Case, dtype: str, prompts: np.nd
 
     def run() -> None:
         print(file=stdin, flush=True)
-        if not stdout.readline():  # type: ignore[union-attr]
+        if not stdout.readline():
             raise SystemExit(f"{python} {script} ended: see above.")
 
     return run

@@ -36,10 +36,8 @@ class PageTable:
         """Gives a slot the pages up to `column`; where too few are free, `count` grows, and the cache must."""
         while self._used[slot] * self._columns <= column:
             if not self._free:
-                # Each size is compiled, and each page is read in each step, used or not. Eights, as of slots: the rest
-                # of a vector rounds otherwise.
-                more = self.count + -(-max(self._slots // 2, self.count // 4) // 8) * 8
-                more = min(more, self._slots * self._most)
+                # Each size is compiled, and each page is read in each step, used or not.
+                more = min(self.count + max(self._slots // 2, self.count // 4), self._slots * self._most)
                 self._free = list(range(self.count, more))
                 self.count = more
             page = heapq.heappop(self._free)

@@ -3,10 +3,10 @@
 import json
 import pickle
 import threading
-import time
 from fractions import Fraction
 
 import pytest
+from quick import within
 
 import verifiers
 from verifiers import measures
@@ -276,9 +276,7 @@ HOSTILE = ["a" * 1_000_000, "(" * 1_000_000, "\\boxed{" * 150_000, "[" * 90_000,
 def test_hostile_completions_are_quick(verifier, answer):
     judge(verifier, answer, "5 cm")  # What is loaded once.
     for completion in HOSTILE:
-        began = time.process_time()
-        verdict = judge(verifier, answer, completion)
-        assert time.process_time() - began < 1.0, completion[:20]
+        verdict = within(0.25, lambda completion=completion: judge(verifier, answer, completion))
         assert verdict.reward == 0, completion[:20]
         assert verdict.trains, (completion[:20], verdict)
         assert len(json.dumps([verdict.answer, verdict.reason])) < 5000

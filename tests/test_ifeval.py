@@ -4,10 +4,10 @@ import functools
 import json
 import pickle
 import threading
-import time
 
 import ifeval_answers
 import pytest
+from quick import within
 
 import verifiers
 from verifiers import instructions, languages, sentences
@@ -295,17 +295,14 @@ def test_hostile_texts_are_quick(piece):
     for name, kind in instructions.KINDS.items():
         one = problem((name, {key: given[key] for key in kind.arguments}))
         for verifier in (verifiers.ifeval, verifiers.ifeval_loose):
-            began = time.process_time()
-            verdict = verifier(one, text)
-            assert time.process_time() - began < 1.0, (name, verifier)  # 0.1 where nothing else runs.
+            verdict = within(0.25, functools.partial(verifier, one, text))
             assert verdict.trains, (name, verdict)
 
 
 def test_a_megabyte_is_a_limit():
     for verifier in (verifiers.ifeval, verifiers.ifeval_loose):
-        began = time.process_time()
-        assert verifier(problem(("punctuation:no_comma", {})), "a" * 1_000_000).outcome == "limit"
-        assert time.process_time() - began < 0.5
+        one = problem(("punctuation:no_comma", {}))
+        assert within(0.05, functools.partial(verifier, one, "a" * 1_000_000)).outcome == "limit"
 
 
 def test_json_too_deep_is_a_limit():

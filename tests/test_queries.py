@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from quick import within
 
 import verifiers
 from verifiers.types import Problem
@@ -132,9 +133,7 @@ def test_what_never_ends_is_a_limit(completion):
     ],
 )
 def test_hostile_queries_are_quick(completion):
-    began = time.process_time()
-    verdict = judge(completion)
-    assert time.process_time() - began < 1.0
+    verdict = within(0.25, lambda: judge(completion))
     assert verdict.reward == 0
     assert verdict.trains
 

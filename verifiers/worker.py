@@ -104,16 +104,16 @@ def _load(function: str) -> str:
     """Imports what a function lies in, before its time is counted."""
     try:
         attribute(function)
-    except Exception as error:  # It comes again when the function is called.
+    except (ImportError, LookupError, ValueError) as error:  # It comes again when the function is called.
         return str(error)
     return ""
 
 
 def _call(function: str, arguments: str, seconds: float) -> dict[str, Any]:
-    """Ours, and yet sympy may raise anything."""
+    """What a function of ours returned, or why it did not."""
     try:
         return {"value": isolated.bounded(function, json.loads(arguments), seconds)}
-    except Exception as error:
+    except Exception as error:  # It calls sympy, which may raise anything.
         return {"error": f"{function}: {type(error).__name__}: {error}"[:500]}
 
 
@@ -121,7 +121,7 @@ def _loaded(data: bytes) -> Any:
     """What was pickled, or the reason why it cannot be had here."""
     try:
         return Problem(*marshal.loads(data[len(PLAIN) :])) if data.startswith(PLAIN) else pickle.loads(data)
-    except Exception as error:
+    except Exception as error:  # To unpickle is to run the code of whoever wrote the verifier.
         return f"It could not be brought into a worker process: {type(error).__name__}: {error}"[:500]
 
 
