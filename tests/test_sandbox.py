@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import os
 import pathlib
+import signal
 import threading
 import time
 
@@ -11,6 +12,7 @@ import pytest
 
 from verifiers import sandbox
 from verifiers.sandbox import Limits, languages, levels
+from verifiers.sandbox.monitor import Monitor, held_up
 
 ROOT = pathlib.Path(__file__).parent.parent
 LEVEL = levels.best()
@@ -287,6 +289,121 @@ def test_a_busy_machine_is_nobodys_fault():
         os.sched_setaffinity(0, before)
     assert {execution.status for execution in found} == {"error"}
     assert "too busy" in found[0].reason
+
+
+# Forty threads that wake at once, wait for each other's core for milliseconds, and sleep for the rest of the time.
+WAKE_TOGETHER = """
+import hashlib, threading, time
+data, gate = bytes(300_000), threading.Event()
+def work():
+    while gate.wait():
+        hashlib.sha256(data).digest()
+        time.sleep(0.3)
+for _ in range(40): threading.Thread(target=work, daemon=True).start()
+while True:
+    gate.set()
+    time.sleep(0.02)
+    gate.clear()
+    time.sleep(0.4)
+"""
+
+
+def test_threads_that_wait_for_each_other_are_not_the_machines_fault():
+    core = next(iter(os.sched_getaffinity(0)))
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        with sandbox.Pool(workers=1) as pool:
+            found = pool.run(WAKE_TOGETHER, limits=Limits(cpu_s=6, idle_s=1, wall_s=3))
+    finally:
+        os.sched_setaffinity(0, before)
+    assert found.status == "limit", found
+
+
+def test_a_machine_that_stands_still_is_nobodys_idling():
+    """The server stands still as the program's machine would: what it did not see is not idle time."""
+    with sandbox.Pool(workers=1) as pool:
+        assert pool.run("print(1)").status == "ok"
+        slot = next(iter(pool._all))
+        servers = pathlib.Path(f"/proc/{slot._process.pid}/task/{slot._process.pid}/children").read_text().split()
+        with pool.open("import time; time.sleep(1.2); print(1)", limits=Limits(idle_s=0.7)) as process:
+            time.sleep(0.1)
+            for server in servers:
+                os.kill(int(server), signal.SIGSTOP)
+            time.sleep(0.9)
+            for server in servers:
+                os.kill(int(server), signal.SIGCONT)
+            assert process.wait().status == "ok"
+
+
+class FakeProc:
+    """A /proc of one process with threads, each with its state, CPU time and wait for a core in seconds."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+        self._write("self/fdinfo/9", "Pid:\t7\n")
+        self.proc = os.open(folder, os.O_RDONLY)
+
+    def threads(self, **threads: tuple[str, float, float]) -> None:
+        for number, (state, ran, waited) in enumerate(threads.values()):
+            self._write(f"7/task/{7 + number}/stat", f"{7 + number} (a) b) {state} 1 1")
+            self._write(f"7/task/{7 + number}/schedstat", f"{int(ran * 1e9)} {int(waited * 1e9)} 5")
+
+    def _write(self, name: str, text: str) -> None:
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).write_text(text)
+
+
+@pytest.fixture
+def proc(tmp_path):
+    fake = FakeProc(tmp_path)
+    yield fake
+    os.close(fake.proc)
+
+
+def test_a_wait_for_a_core_is_taken_back_when_it_shows(proc):
+    monitor = Monitor(proc.proc, 9, 0.0)
+    for i in range(1, 11):
+        proc.threads(one=("R", 0.0, 0.0))
+        usage = monitor.look(i / 10)
+        assert usage.ready
+    assert usage.idle_s == pytest.approx(1.0)  # So it seems while it waits.
+    proc.threads(one=("S", 0.02, 1.05))
+    usage = monitor.look(1.1)
+    assert not usage.ready
+    assert usage.idle_s == usage.idle_most_s == pytest.approx(0.03)
+    proc.threads(one=("S", 0.02, 1.05))
+    assert monitor.look(1.2).idle_s == pytest.approx(0.13)
+
+
+def test_a_wait_takes_back_no_sleep(proc):
+    monitor = Monitor(proc.proc, 9, 0.0)
+    proc.threads(one=("S", 0.0, 0.0), two=("S", 0.0, 0.0))
+    assert monitor.look(0.1).idle_s == pytest.approx(0.1)
+    proc.threads(one=("R", 0.05, 0.05), two=("R", 0.05, 0.3))  # Together far more than passed.
+    assert monitor.look(0.2).idle_s == pytest.approx(0.1)
+    proc.threads(one=("S", 0.05, 0.05), two=("S", 0.05, 0.3))
+    assert monitor.look(0.3).idle_s == pytest.approx(0.2)
+
+
+def test_of_threads_that_wait_the_longest_counts_at_most(proc):
+    monitor = Monitor(proc.proc, 9, 0.0)
+    proc.threads(one=("S", 0.01, 0.03), two=("S", 0.01, 0.04))
+    usage = monitor.look(0.1)
+    assert usage.idle_s == pytest.approx(0.01)
+    assert usage.idle_most_s == pytest.approx(0.04)
+
+
+def test_a_late_look_counts_little(proc):
+    monitor = Monitor(proc.proc, 9, 0.0)
+    proc.threads(one=("S", 0.01, 0.0))
+    assert monitor.look(5.0).idle_s == pytest.approx(0.2)
+
+
+def test_held_up_by_the_machine():
+    assert held_up(2, 3, 18, 6)
+    assert not held_up(2, 7, 18, 6)  # It idled too long by itself.
+    assert not held_up(2, 0, 2.1, 6)  # It ran all the time.
 
 
 # Levels and honesty.

@@ -9,7 +9,7 @@ import os
 import select
 import time
 
-from verifiers.sandbox.monitor import Usage
+from verifiers.sandbox.monitor import Usage, held_up
 from verifiers.sandbox.pool import Pool, Process
 from verifiers.sandbox.slot import SlotFailed
 from verifiers.sandbox.types import DEFAULT, Execution, Limits
@@ -121,7 +121,10 @@ class Session:
             spent = {"cpu_s": cpu, "idle_s": idle, "wall_s": wall}
             for name, value in spent.items():
                 most = min(getattr(self.limits, name), getattr(self.total, name) - self._spent[name])
-                used_up = used_up or (name if value > most else "")
+                if value > most and not (name == "idle_s" and usage.ready):
+                    used_up = used_up or name
+            if used_up == "wall_s" and held_up(cpu, usage.idle_most_s - before.idle_most_s, wall, self.limits.idle_s):
+                used_up = "the machine"
         wall = time.monotonic() - began
         after = None if used_up else process.usage()
         if after is None or not answer:
@@ -181,7 +184,7 @@ class Session:
         status, reason = execution.status, execution.reason or "the interpreter has ended"
         if used_up == "answer":
             status, reason = "failed", "something wrote where the session answers"
-        elif used_up == "wall_s" and wall - idle - cpu > self.limits.idle_s:
+        elif used_up == "the machine":
             status, reason = "error", f"the machine was too busy: {wall:.1f} s passed"
         elif execution.reason == "cancelled" and not used_up:
             status, reason = "failed", "the interpreter answers no more"

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-from verifiers.sandbox.monitor import Usage
+from verifiers.sandbox.monitor import Usage, held_up
 from verifiers.sandbox.types import DEFAULT, Execution, Limits
 
 LEVELS = ("namespaces", "landlock", "seccomp")  # The safe ones, best first.
@@ -330,11 +330,16 @@ def _status(
         return "error", "cancelled", None
     if answer["setup"] != "ok" and not killed:
         return "error", f"the jail could not be closed: {answer['setup'] or 'the child ended early'}", None
-    if killed == "wall_s":
+    if killed == "wall_s" and held_up(cpu, answer["idle_s"], answer["wall_s"], limits.idle_s):
         spent = f"{cpu:.1f} s of CPU and {answer['idle_s']:.1f} s idle"
         return "error", f"the machine was too busy: {limits.wall_s:g} s passed, with {spent}", None
-    if killed == "idle_s":
-        return "limit", f"idle for more than idle_s = {limits.idle_s:g} s", None
+    if killed in ("idle_s", "wall_s"):
+        what = "idle_s" if answer["idle_s"] > limits.idle_s else killed
+        return (
+            "limit",
+            f"{'idle for' if what == 'idle_s' else 'took'} more than {what} = {getattr(limits, what):g} s",
+            None,
+        )
     if killed == "cpu_s" or cpu > limits.cpu_s:
         return "limit", f"used more than cpu_s = {limits.cpu_s:g} s", None
     if killed == "memory_mb" or (answer["out_of_memory"] and (by_signal or answer["status"])):

@@ -13,7 +13,7 @@ class Limits:
     Attributes:
       cpu_s: seconds of CPU, summed over its threads and processes.
       idle_s: seconds in which it neither ran nor waited for a core: it slept, or waited for itself.
-      wall_s: seconds on the clock. Only the machine's load can bring a program here, so this one is an `error`.
+      wall_s: seconds on the clock. A program that the machine's load brought here is an `error`, any other a `limit`.
       memory_mb: resident memory. Held by a cgroup where there is one, else looked at ten times a second.
       address_mb: address space of each process: threads with stacks of 512 MB must fit.
       output_kb: standard output. Of standard error, the first `output_kb` are kept.

@@ -222,7 +222,7 @@ class Server:
             "out_of_memory": self.group is not None and status != 0 and self.group.killed(),
             "cpu_s": max(used.ru_utime + used.ru_stime, usage.cpu_s),
             "wall_s": wall,
-            "idle_s": usage.idle_s,
+            "idle_s": usage.idle_most_s,
             "memory_kb": used.ru_maxrss,
         }
 
@@ -318,7 +318,7 @@ def _used_up(usage: Usage, limits: dict, wall: float) -> str:
     """The limit that is used up; "" where none is."""
     if usage.cpu_s > limits["cpu_s"]:
         return "cpu_s"
-    if usage.idle_s > limits["idle_s"]:
+    if usage.idle_s > limits["idle_s"] and not usage.ready:
         return "idle_s"
     if usage.memory_mb > limits["memory_mb"]:
         return "memory_mb"
