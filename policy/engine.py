@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from policy.cache import Cache, empty_cache
-from policy.memory import PAGE, PREFILL_ROWS, PREFIX_BYTES, layout, round_up
+from policy.memory import PAGE, PREFIX_BYTES, layout, round_up
 from policy.pages import PageTable
 from policy.prefixes import Prefixes
 from policy.programs import programs
@@ -315,7 +315,7 @@ class Engine:
         A prompt whose first chunks are kept begins after them; one that is done computes its last chunk again.
         """
         assert self.version is not None
-        n, w = PREFILL_ROWS, self._at.chunk
+        n, w = self._at.rows, self._at.chunk
         prompts: dict[bytes, np.ndarray] = {}  # By their places.
         for request in self._waiting:
             name = request.prompt.tobytes()
@@ -349,7 +349,7 @@ class Engine:
         for i in range(len(prompt) // w):
             known = prompt[: (i + 1) * w]
             if self._prefixes.room and not self._prefixes.holds(self.version, known):
-                chunk = self._programs.take(self._prompts, i * PREFILL_ROWS + place)
+                chunk = self._programs.take(self._prompts, i * self._at.rows + place)
                 self._prefixes.keep(self.version, known, chunk)
 
     def _start(self, taken: list[int]) -> Finished:
@@ -371,7 +371,7 @@ class Engine:
         self._reach({slot: int(self._position[slot]) - 1 for slot in taken})
         for slot in taken:
             for column in range(0, self._position[slot], PAGE):
-                chunk = column // w * PREFILL_ROWS + source[slot]
+                chunk = column // w * self._at.rows + source[slot]
                 copies.append((self._pages.page(slot, column), chunk, column % w))
         for some in (copies[i : i + n] for i in range(0, len(copies), n)):
             arrays = np.zeros((3, n), np.int32)

@@ -11,7 +11,7 @@ from policy.transformer import parameter_shapes
 from policy.types import TransformerConfig
 
 ROWS = 8  # The number of slots, too: the rest of a vector is computed by other instructions, which round otherwise.
-PREFILL_ROWS = 8  # Prompts that are computed together.
+PREFILL_ROWS = 8  # Prompts that are computed together, at most.
 CHUNK = 64  # Columns of a prompt that are computed together.
 PAGE = 32  # Columns of a page of the cache. All lengths are multiples of it.
 PREFIX_BYTES = 2**28  # Of chunks of prompts that are kept.
@@ -21,6 +21,7 @@ class Layout(NamedTuple):
     """The sizes of an engine, from what its caller asked for."""
 
     slots: int
+    rows: int  # Prompts that are computed together: no more than slots were asked for.
     chunk: int  # Columns.
     chunks: int  # Of a prompt, at most.
     pages: int  # Of a slot, at most.
@@ -30,7 +31,8 @@ def layout(*, slots: int, prompt_columns: int, max_tokens: int) -> Layout:
     """What an engine makes of the sizes that `policy.Engine` takes."""
     prompt = round_up(prompt_columns)
     chunk = min(prompt, CHUNK)
-    return Layout(round_up(slots, ROWS), chunk, -(-prompt // chunk), round_up(prompt + max_tokens) // PAGE)
+    pages = round_up(prompt + max_tokens) // PAGE
+    return Layout(round_up(slots, ROWS), min(slots, PREFILL_ROWS), chunk, -(-prompt // chunk), pages)
 
 
 class EngineMemory(NamedTuple):
@@ -63,10 +65,10 @@ def engine_memory(
     slot = token * PAGE * at.pages
     parameters = sum(math.prod(shape) * (size if len(shape) > 1 else 4) for shape in _shapes(c))
     parameters += 2 * c.vocab_size * c.width if dtype == "bfloat16" else 0
-    prompts = PREFILL_ROWS * at.chunks * at.chunk * token
+    prompts = at.rows * at.chunks * at.chunk * token
     kept = prefix_bytes // (at.chunk * token) * at.chunk * token if prompt_columns > at.chunk else 0
 
-    n = PREFILL_ROWS * at.chunk  # Columns of a chunk of prompts.
+    n = at.rows * at.chunk  # Columns of a chunk of prompts.
     qkv = 4 * n * (c.num_heads + 2 * c.num_kv_heads) * c.head_dim
     attention = 2 * (4 * n * c.num_heads * at.chunk + qkv)  # Scores and their exponentials; before and after rotation.
     mlp = 3 * 4 * n * max(c.mlp_width, c.experts_per_token * c.expert_width)

@@ -80,10 +80,10 @@ def test_sampler_and_learner_agree_in_bfloat16_to_its_noise():
     assert np.concatenate(gaps).mean() < 0.1
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_row_depends_on_nothing_but_itself(dtype):
+@pytest.mark.parametrize(("dtype", "slots"), [("float32", 6), ("bfloat16", 6), ("float32", 1)])
+def test_a_row_depends_on_nothing_but_itself(dtype, slots):
     """Order of arrival, neighbors, slots and refills change no bit."""
-    made = engine(dtype)
+    made = engine(dtype, slots)
     first = generate(made, range(6))
     for names in ([5, 4, 3, 2, 1, 0], [2], [4, 0]):
         for name, completions in generate(made, names).items():
@@ -92,6 +92,15 @@ def test_a_row_depends_on_nothing_but_itself(dtype):
     # Fewer samples of a prompt are the first ones of many.
     for a, b in zip(first[3], generate(made, [3], samples=2)[3], strict=False):
         assert_same_bits(a, b)
+
+
+def test_engines_of_other_sizes_agree_to_their_rounding():
+    """Prompts are computed in blocks of 8 rows, or of as many as there are slots."""
+    eight = generate(engine(slots=8), range(6), samples=1)
+    for slots in (1, 3, 17):
+        for name, (c,) in generate(engine(slots=slots), range(6), samples=1).items():
+            np.testing.assert_array_equal(c.tokens, eight[name][0].tokens)
+            np.testing.assert_allclose(c.logprobs, eight[name][0].logprobs, atol=1e-4)
 
 
 def test_samples_seeds_and_indices_differ():

@@ -29,7 +29,7 @@ def compile_all(config, dtype, **sizes):
     if dtype == "bfloat16":
         params["rows"] = {"w": shape((config.vocab_size, config.width), np.uint16)}
     at = layout(**sizes)
-    slots, n = shape((at.slots,), np.int32), shape((PREFILL_ROWS,), np.int32)
+    slots, n = shape((at.slots,), np.int32), shape((at.rows,), np.int32)
     functions = programs(config, dtype)
     pages = PageTable(at.slots, at.pages, PAGE)
     for slot in range(at.slots):
@@ -39,15 +39,15 @@ def compile_all(config, dtype, **sizes):
     law, keys = plain_law(at.slots, config.vocab_size), shape((at.slots, 2), np.uint32)
     decode = functions.decode.lower(params, slots, slots, pages.arrays(), cache)
     draw = functions.draw.lower(shape((config.vocab_size, at.slots), np.float32), keys, slots, law)
-    prompts = jax.eval_shape(lambda: empty_cache(config, PREFILL_ROWS * at.chunks, at.chunk))
-    prefill = functions.prefill.lower(params, shape((PREFILL_ROWS, at.chunk), np.int32), n, n, prompts)
+    prompts = jax.eval_shape(lambda: empty_cache(config, at.rows * at.chunks, at.chunk))
+    prefill = functions.prefill.lower(params, shape((at.rows, at.chunk), np.int32), n, n, prompts)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
     return decode.compile(), prefill.compile(), draw.compile(), size
 
 
 @pytest.mark.parametrize(
     ("dtype", "slots", "prompt", "more"),
-    [("float32", 64, 64, 64), ("bfloat16", 16, 256, 32), ("float32", 16, 64, 960), ("bfloat16", 64, 32, 32)],
+    [("float32", 64, 64, 64), ("bfloat16", 16, 256, 32), ("float32", 16, 64, 960), ("bfloat16", 64, 32, 32), ("float32", 1, 64, 64)],
 )
 def test_memory_is_what_the_compiled_programs_take(dtype, slots, prompt, more):
     sizes = {"slots": slots, "prompt_columns": prompt, "max_tokens": more}
@@ -57,6 +57,7 @@ def test_memory_is_what_the_compiled_programs_take(dtype, slots, prompt, more):
     d, p, s = decode.memory_analysis(), prefill.memory_analysis(), draw.memory_analysis()
     assert said.cache == d.alias_size_in_bytes
     kept = 2**20 // (64 * said.token) * 64 * said.token if prompt > 64 else 0
+    slots = layout(**sizes).slots
     bans = slots * SHAPE.vocab_size
     peak = parameters + said.cache + p.alias_size_in_bytes + kept + bans
     temporary = [x.temp_size_in_bytes for x in (d, p, s)]
