@@ -143,7 +143,7 @@ class Rational:
         bits = max(base.numerator.bit_length(), base.denominator.bit_length())
         if abs(exponent) * bits > MAX_BITS and abs(base) not in (0, 1):
             raise Inexact("a large power")
-        return base ** (exponent if abs(base) not in (0, 1) else 1 + exponent % 2)
+        return base ** (exponent if abs(base) not in (0, 1) else 2 - exponent % 2)
 
     @staticmethod
     def power(base: Fraction, exponent: Fraction) -> Fraction:
