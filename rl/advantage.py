@@ -18,8 +18,7 @@ def group_normalized(rewards: np.ndarray, *, epsilon: float = 0.05) -> np.ndarra
     Returns:
       Advantages, float [G]. They sum to zero; all zero where the rewards are equal.
     """
-    centered = rewards - rewards.mean()
-    return centered / (rewards.std() + epsilon)
+    return group_centered(rewards) / (rewards.std() + epsilon)
 
 
 def group_centered(rewards: np.ndarray) -> np.ndarray:
@@ -31,6 +30,8 @@ def group_centered(rewards: np.ndarray) -> np.ndarray:
       rewards: float [G], of the members that were scored.
 
     Returns:
-      Advantages, float [G]. They sum to zero.
+      Advantages, float [G]. They sum to zero; all zero where the rewards are equal.
     """
+    if (rewards == rewards[0]).all():  # Their mean may differ from them by rounding: (0.1 + 0.1 + 0.1) / 3 > 0.1.
+        return np.zeros_like(rewards)
     return rewards - rewards.mean()

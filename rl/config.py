@@ -75,6 +75,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_type(field.name, str(field.type), getattr(self, field.name))
+        _check_objects(self)
         at_least = {
             "steps": 0, "max_turns": 1, "problems_per_step": 1, "group_size": 2, "max_tokens": 1, "warmup_steps": 0,
             "max_staleness": 0, "micro_batch_tokens": 1, "eval_every": 0, "eval_samples": 1, "checkpoint_every": 0,
@@ -96,6 +97,11 @@ class RunConfig:
                 f"RunConfig.temperature must be positive, got {self.temperature!r}: a greedy policy explores nothing, "
                 "and its log-probabilities have no gradient. For greedy evaluation set eval_temperature=0."
             )
+        if self.eval_samples > 1 and self.eval_temperature == 0:
+            raise ValueError(
+                f"RunConfig.eval_samples={self.eval_samples} greedy answers to a problem are all the same: set "
+                "eval_temperature, or eval_samples=1."
+            )
         if self.dtype not in (None, "float32", "bfloat16"):
             raise ValueError(f'RunConfig.dtype must be "float32", "bfloat16" or None, got {self.dtype!r}.')
         if self.mesh is not None:
@@ -115,6 +121,27 @@ class RunConfig:
                 f"{len(both)} problems are both trained on and held out, e.g. {min(both)!r}: "
                 "what is trained on cannot be evaluated."
             )
+
+
+def _check_objects(config: RunConfig) -> None:
+    """Objects and functions are of the right kind; a name in the place of one is a mistake."""
+    if not isinstance(config.model, Model):
+        raise ValueError(
+            "RunConfig.model must be what policy.pretrained(path) or policy.from_scratch(config, tokenizer) returns, "
+            f"got {config.model!r:.100}."
+        )
+    for name in ("problems", "held_out"):
+        value = getattr(config, name)
+        if not isinstance(value, Sequence) or not all(isinstance(item, Problem) for item in value):
+            raise ValueError(f"RunConfig.{name} must be a sequence of verifiers.Problem, got {value!r:.100}.")
+    for name in ("verifiers", "graders"):
+        value = getattr(config, name)
+        if not isinstance(value, Mapping) or not all(callable(function) for function in value.values()):
+            raise ValueError(f'RunConfig.{name} must be functions by their keys, {{"key": f}}, got {value!r:.100}.')
+    if not callable(config.advantage):
+        raise ValueError(f"RunConfig.advantage must be a function [G] -> [G], got {config.advantage!r:.100}.")
+    if config.environment is not None and not callable(config.environment):
+        raise ValueError(f"RunConfig.environment must be a function or None, got {config.environment!r:.100}.")
 
 
 def _check_mesh(mesh: Mapping[str, int]) -> None:

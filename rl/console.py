@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+import numpy as np
+
 from rl.config import RunConfig
 from rl.evaluate import Evaluation, compare
 from rl.run import Run
@@ -148,11 +150,12 @@ def gain_text(run: Run) -> str:
     lines = run.evaluations()
     if len(lines) < 2:
         return ""
+    before, after = (run.read_evaluation(line["step"]) for line in (lines[0], lines[-1]))
     try:
-        mean, low, high, _ = compare(run.read_evaluation(lines[0]["step"]), run.read_evaluation(lines[-1]["step"]))
+        mean, low, high, _ = compare(before, after)
     except ValueError:  # Hardly a problem was judged in both.
         return ""
-    if low == high == 0:
+    if np.array_equal(before.rewards, after.rewards, equal_nan=True):
         return "No problem's mean reward has changed."
     told = "" if low > 0 or high < 0 else ", which may be chance"
     return f"Compared problem by problem: {mean:+.3f} [{low:+.3f}, {high:+.3f}]{told}."

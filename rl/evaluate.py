@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # `import rl` loads this module, and must not load JAX.
     from verifiers import Problem, Verdict, Verifier
 
 CONFIDENCE = 0.95
+_ALIKE = 1e-9  # Means that are nearer to each other differ by rounding only.
 
 
 class Interval(NamedTuple):
@@ -78,9 +80,9 @@ class Evaluation:
             return Interval(math.nan, 0.0, 1.0, 0)
         p = float(means.mean())
         single = self.rewards.shape[1] == 1 and bool(np.isin(means, (0.0, 1.0)).all())
-        variance = float(means.var(ddof=1)) / n if n > 1 else 0.0
-        if single or variance == 0:  # All alike, e.g. all wrong: no more is known than from one answer each.
+        if single or np.ptp(means) < _ALIKE:  # E.g. all wrong: no more is known than from one answer each.
             return Interval(p, *_wilson(p, n, _normal_quantile()), n)
+        variance = float(means.var(ddof=1)) / n
         return Interval(p, *_wilson(p, p * (1 - p) / variance, _student_quantile(n - 1)), n)
 
     def pass_at(self, k: int) -> float:
@@ -116,7 +118,9 @@ def compare(first: Evaluation, second: Evaluation) -> Interval:
 
     Paired by problem: the mean of the differences of the problems' means, and Student's interval around
     it. Where two policies find the same problems hard this is several times as sharp as comparing two
-    intervals.
+    intervals. Where all the differences are alike, Student's interval would promise certainty; then what
+    bounds the mean is how large a share of problems with another difference n problems may fail to show,
+    1 - 0.025^(1/n) (Clopper & Pearson, 1934).
 
     Raises:
       ValueError: they are not evaluations of the same problems, or of fewer than two that were judged.
@@ -134,6 +138,9 @@ def compare(first: Evaluation, second: Evaluation) -> Interval:
     if n < 2:
         raise ValueError(f"A comparison needs at least 2 problems that were judged in both evaluations, got {n}.")
     mean = float(differences.mean())
+    if np.ptp(differences) < _ALIKE:
+        unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / n)
+        return Interval(mean, mean - unseen * (mean + 1), mean + unseen * (1 - mean), n)
     half = _student_quantile(n - 1) * float(differences.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)
 
@@ -167,6 +174,7 @@ def evaluate(
     max_tokens: int = 32,
     environment: Environment | None = None,
     max_turns: int = 8,
+    reply_seconds: float = 120.0,
     slots: int = 64,
     seed: int = 0,
     dtype: str | None = None,
@@ -187,7 +195,8 @@ def evaluate(
       samples: K, answers a problem.
       temperature: 0 is greedy.
       max_tokens: the longest answer.
-      environment, max_turns: what answers the policy's turns, and how many it has, as in `RunConfig`.
+      environment, max_turns, reply_seconds: what answers the policy's turns, how many it has, and how long an
+        answer may take, as in `RunConfig`.
       slots: rows that a worker decodes at once.
       seed: of the sampling, and of the weights of a model without a file.
       dtype: of matrix products: "float32", "bfloat16", or what the device is fast at.
@@ -196,7 +205,8 @@ def evaluate(
       inline: do it in this process, without Ray.
 
     Raises:
-      ValueError: no problems, a key without a verifier, a prompt without room, or several greedy samples.
+      ValueError: no problems, an id that appears twice, a key without a verifier, a prompt without room, or
+        several greedy samples.
     """
     from rl import cluster
     from rl.preflight import longest_prompt
@@ -206,6 +216,9 @@ def evaluate(
     graders = graders or {}
     if not problems:
         raise ValueError("There are no problems to evaluate on.")
+    if len({problem.id for problem in problems}) < len(problems):
+        twice, _ = collections.Counter(problem.id for problem in problems).most_common(1)[0]
+        raise ValueError(f"The id {twice!r} appears twice: ids, on which the sampling hangs, must be unique.")
     if missing := {problem.verifier for problem in problems} - verifiers.keys() - graders.keys():
         raise ValueError(f"No verifier for {sorted(missing)}: there are {sorted({*verifiers, *graders})}.")
     if samples > 1 and temperature == 0:
@@ -226,6 +239,7 @@ def evaluate(
             dtype=dtype,
             environment=environment,
             max_turns=max_turns,
+            reply_seconds=reply_seconds,
             name="worker",
             count=num_workers,
             concurrency=slots,

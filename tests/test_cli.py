@@ -238,7 +238,7 @@ def written(tmp_path, text, name="mine.py"):
         ("def config():\n    return 1 / 0\n", "mine.py, line 2: ZeroDivisionError: division by zero"),
         (
             "import rl\ndef config():\n    return rl.RunConfig(model=None, problems=[], verifiers={})\n",
-            "mine.py, line 3: RunConfig.problems is empty: there is nothing to learn from.",
+            "mine.py, line 3: RunConfig.model must be what policy.pretrained(path) or",
         ),
         ("import rl\ndef config():\n    return rl.RunConfig()\n", "mine.py, line 3: TypeError: "),
         (
@@ -306,6 +306,29 @@ def test_eval_leaves_out_what_the_run_left_out(assay, tmp_path):
     assert "Left out (drop_long): 1 of 10 prompts are longer than 58 tokens" in done.stdout
     done = assay("eval", tmp_path / "run")
     assert "3 problems, one greedy answer each" in done.stdout, done.stderr
+
+
+def test_eval_has_the_environment_of_the_run(tmp_path, capsys):
+    text = CONFIG.replace("inline=True,", "inline=True, environment=tool,").replace("slots=16", "slots=4")
+    text = text.replace("policy.ByteTokenizer()", "Brief()")
+    text += f"""
+
+class Brief(policy.ByteTokenizer):
+    ends = frozenset(range(258))
+
+
+def tool(problem, tokens, mask):
+    with open({str(tmp_path / "asked")!r}, "a") as file:
+        file.write(problem.id + chr(10))
+    return [70]
+"""
+    path = written(tmp_path, text)
+    assert call(capsys, "train", path, "--run", tmp_path / "run", "steps=0")[0] == 0
+    asked = sorted((tmp_path / "asked").read_text().split())
+    assert "test/2" in asked
+    (tmp_path / "asked").unlink()
+    assert call(capsys, "eval", tmp_path / "run")[0] == 0
+    assert sorted((tmp_path / "asked").read_text().split()) == asked
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "1.5", "x"])
@@ -463,6 +486,15 @@ def test_a_gain_of_which_nothing_is_known_is_not_told(tmp_path):
         rewards[judged] = 1.0
         run.evaluation(step, Evaluation(tuple("abcd"), rewards, (("",),) * 4, (("",),) * 4))
     assert gain_text(run) == ""
+
+
+def test_a_gain_of_two_problems_may_be_chance(tmp_path):
+    run = Run.create(tmp_path / "run", make_config())
+    for step, reward in enumerate((0.0, 1.0)):
+        run.evaluation(step, Evaluation(tuple("ab"), np.full((2, 1), reward), (("",),) * 2, (("",),) * 2))
+    assert gain_text(run) == "Compared problem by problem: +1.000 [-0.684, +1.000], which may be chance."
+    run.evaluation(2, run.read_evaluation(0))
+    assert gain_text(run) == "No problem's mean reward has changed."
 
 
 class Terminal:

@@ -73,6 +73,13 @@ def test_one_problem_has_an_interval():
     assert 0 < make([[1.0, 0.0]]).interval.low < 0.5
 
 
+def test_rewards_that_are_alike_are_no_certainty_whatever_their_rounding():
+    for one in ([0.1], [1.0] + [0.0] * 9):  # (0.1 + 0.1 + 0.1) / 3 is not 0.1 in floating point.
+        mean, low, high, _ = make([one] * 3).interval
+        # Wilson: (0.1 + z²/6 ± z √(0.09/3 + z²/36)) / (1 + z²/3), z = 1.96
+        assert (mean, low, high) == pytest.approx((0.1, 0.00683, 0.64237), abs=1e-5)
+
+
 def test_pass_at_k_is_the_share_of_subsets_with_a_right_answer():
     rewards = np.array([[1, 0, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0.5, 0, 0, 1, 0]])
     for k in range(1, 6):
@@ -93,6 +100,22 @@ def test_a_comparison_is_paired_by_problem():
     assert difference.low == pytest.approx(0.25 - 3.18245 * 0.25, abs=1e-5)
     assert difference.high == pytest.approx(0.25 + 3.18245 * 0.25, abs=1e-5)
     assert compare(first, make([[1.0], [NAN], [1.0], [1.0]], "abcd")).n == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "n", "low", "high"),
+    [
+        # Of 2 problems none differs: with 97.5 % fewer than 1 - √0.025 = 0.84189 do, by 2 at most.
+        (0.0, 1.0, 2, 1 - 2 * 0.84189, 1.0),
+        (1.0, 0.0, 2, -1.0, 2 * 0.84189 - 1),
+        (0.0, 1.0, 6, 0.08149, 1.0),  # Six of six, as the sign test says: p = 2/64.
+        (1.0, 1.0, 100, -0.03622, 0.03622),  # 1 - 0.025^(1/100)
+        (0.0, 0.1, 7, 0.1 - 1.1 * 0.40962, 0.1 + 0.9 * 0.40962),  # Their mean differs from 0.1 by rounding.
+    ],
+)
+def test_differences_that_are_alike_are_no_certainty(before, after, n, low, high):
+    difference = compare(make([[before]] * n), make([[after]] * n))
+    assert difference == pytest.approx((after - before, low, high, n), abs=1e-5)
 
 
 def test_a_comparison_of_different_problems_is_refused():
@@ -200,3 +223,5 @@ def test_an_evaluation_that_cannot_be():
         evaluate(model, [problem], judges, samples=3)
     with pytest.raises(ValueError, match="longer than 32 tokens"):
         evaluate(model, [problem], judges)
+    with pytest.raises(ValueError, match="The id '0' appears twice"):
+        evaluate(model, [problem, Problem("1", "y", "", "letter"), problem], judges)

@@ -47,7 +47,9 @@ def test_advantages_by_hand():
     rewards = np.array([1.0, 0.0, 0.0, 1.0])  # mean 1/2, population std 1/2
     np.testing.assert_allclose(group_normalized(rewards), np.array([0.5, -0.5, -0.5, 0.5]) / 0.55)
     np.testing.assert_allclose(group_centered(rewards), [0.5, -0.5, -0.5, 0.5])
-    assert not group_normalized(np.ones(8)).any()
+    for equal in (np.ones(8), np.full(3, 0.1), np.full(6, 0.7)):  # 0.1 and 0.7 are not the means of themselves.
+        assert not group_normalized(equal).any()
+        assert not group_centered(equal).any()
 
 
 def test_a_member_that_was_not_scored_is_left_out_of_the_group():
