@@ -168,6 +168,25 @@ def test_a_checker_of_the_problems_own():
     assert "it returned a str" in broken.reason
 
 
+def test_an_output_that_a_checker_does_not_take_is_a_wrong_one_and_a_checker_that_does_not_load_is_ours():
+    check = "import json, re, sys\ndef check(stdin, stdout, expected):\n    return {}".format
+    for says, output in (
+        ("stdout and float(stdout) == 7", ""),  # It returns a text,
+        ("(m := re.match('[0-9]+', stdout)) and m[0] == '7'", "x"),  # None,
+        ("sys.setrecursionlimit(10**7) or json.loads(stdout) == 7", "[" * 900_000),  # or crashes.
+    ):
+        problem = stdio(("", "7"), checker=check(says))
+        assert outcome(problem, "print(7)") is Outcome.CORRECT
+        assert outcome(problem, f"print({output!r})") is Outcome.INCORRECT
+    for checker in (
+        "def check(",
+        "import surely_absent\ndef check(*a): return True",
+        "def chekc(*a): return True",
+        "def check(*a): import surely_absent",
+    ):
+        assert outcome(stdio(("", "7"), checker=checker), "print(7)") is Outcome.ERROR, checker
+
+
 def test_shares_of_tests():
     problem = asked("assert f(1) == 1", "assert f(2) == 2", "assert f(3) == 9", "assert f(4) == 4")
     half = verifiers.code(problem, "def f(x): return x", score="share")
@@ -181,6 +200,15 @@ def test_shares_of_tests():
     assert verifiers.code(checks, "def f(x): return x", score="share").reward == pytest.approx(2 / 3)
     with pytest.raises(ValueError, match="'all' or 'share'"):
         verifiers.code(problem, "x", score="some")  # pyright: ignore[reportArgumentType]
+
+
+def test_tests_that_fail_slowly_are_not_waited_for_one_after_the_other():
+    """With enough of them the verdict would come too late for whoever asked, and cost the program nothing."""
+    slow = stdio(*[("", "7")] * 12, limits={"cpu_s": 0.3, "idle_s": 0.3})
+    began = time.monotonic()
+    assert outcome(slow, "import time\ntime.sleep(0.2)\nprint(8)", score="share") is Outcome.INCORRECT
+    assert time.monotonic() - began < 2.2
+    assert outcome(slow, "import time\ntime.sleep(0.1)\nprint(7)", score="share") is Outcome.CORRECT
 
 
 @pytest.mark.parametrize(
@@ -296,6 +324,9 @@ ATTACKS = {
     "bad_changes": "os.write({fd}, frame(b'[\"v\", 1, [[0, 1], [{{}}, 2], 3]]') * 99)",
     "bad_reference": 'os.write({fd}, frame(b\'["v", ["R", ["R", 1]], []]\') * 99)',
     "decimal_bomb": 'os.write({fd}, frame(b\'["v", ["D", "1E999999999"], []]\') * 99)',
+    "fraction_bomb": 'os.write({fd}, frame(b\'["v", ["F", ["F", "1e999999999"], 1]]\') * 99)',
+    "fraction_bomb_after_ready": 'os.write({fd}, frame(b\'["ready"]\') + frame(b\'["v", ["F", "1e999999999"]]\') * 99)',
+    "range_of_a_bomb": 'os.write({fd}, frame(b\'["v", ["r", ["F", "1e999999999"]], []]\') * 99)',
     "fraction_by_zero": 'os.write({fd}, frame(b\'["v", ["F", 0, 0], []]\') * 99)',
     "hash_bomb": "os.write({fd}, frame(b'[\"v\",[\"s\"' + b''.join(b',%d' % (i * (2**61 - 1)) for i in (1, 2)) + b']]'))",  # noqa: E501
     "not_ascii": 'os.write({fd}, frame(\'["v", "\u00e9"]\'.encode()))',
@@ -330,6 +361,37 @@ def test_protocol_attack(attack, mode):
         assert verdict.reward == 0
         assert time.monotonic() - began < 30
     assert outcome(asked("assert f(1) == 2", mode=mode), "def f(x): return x + 1") is Outcome.CORRECT
+
+
+@pytest.mark.parametrize("test", ["assert f(1)", "assert not f(1)", "assert f(1) == 3", "assert f(1) is True"])
+def test_no_claim_costs_the_judge_time(test):
+    bombs = ('["F", "1e999999999"]', '["F", ["F", "1e999999999"], 1]', '["r", ["F", "1e999999999"]]')
+    for bomb in (*bombs, '["F", ["F", 1, "1e999999999"], 1]'):
+        claim = f'["v", {bomb}]'.encode()
+        began = time.monotonic()
+        forged = f"{FRAME}os.write(3, frame(b'[\"ready\"]') + frame({claim!r}))\nos._exit(0)"
+        assert outcome(asked(test, mode="calls"), forged) in (Outcome.CORRECT, Outcome.INCORRECT)  # It may be "true".
+        assert time.monotonic() - began < 5
+
+
+def test_no_reply_makes_it_the_fault_of_the_tests():
+    """An error would cost the program nothing. Each says what the tests' jail cannot take, or did not expect."""
+    emoji = "def f(x): raise ValueError('\U0001f600' * 400)"
+    many = asked("assert abs(f(1)) == 2", *[f"assert f({i}) == {i}" for i in range(100)])
+    assert outcome(many, emoji, score="share") is Outcome.INCORRECT
+    wide = FRAME + "data = frame(b'[' + b'[],' * 1_000_000 + b'1]')\nwhile data: data = data[os.write(4, data):]"
+    little = asked("assert abs(f(1)) == 2", limits={"address_mb": 100})
+    assert outcome(little, wide) in (Outcome.INCORRECT, Outcome.LIMIT)
+    twice = """
+errors = []
+for i in 1, 2:
+    try:
+        assert f(i) == 2
+    except Exception as error:
+        errors.append(error)
+raise errors[0]"""
+    program = "kinds = [ValueError, ImportError]\ndef f(x): raise kinds.pop()"
+    assert outcome(asked(twice, mode="check"), program) is Outcome.INCORRECT
 
 
 def test_a_forged_right_answer_is_a_right_answer_and_a_wrong_one_is_wrong():

@@ -12,7 +12,8 @@ from verifiers.judging.reports import Report, reported
 from verifiers.judging.tasks import Task, prelude, remote_names
 from verifiers.sandbox.types import Execution, Limits
 
-ROOM = 1 << 18  # Bytes for the verdict of the tests' jail.
+ROOM = 1 << 18  # Bytes for the verdict of the tests' jail, and so much for each test:
+PER_TEST = 16
 
 
 def judge(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) -> Report:
@@ -29,7 +30,8 @@ def judge(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) 
     patient = {"idle_s": limits.idle_s + limits.cpu_s, "wall_s": limits.wall_s + limits.cpu_s}
     of_tests = {"idle_s": limits.idle_s + 2 * limits.cpu_s + 2, "wall_s": limits.wall_s + 2 * limits.cpu_s + 2}
     to_tests, to_candidate = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
-    with jails.file(ROOM) as result:
+    room = ROOM + PER_TEST * len(tests)
+    with jails.file(room) as result:
         candidate, tested = jails.two(
             ("serve", dumps([[], program]), (to_candidate[0], to_tests[1])),
             ("run_tests", spec, (to_tests[0], to_candidate[1], result)),
@@ -37,7 +39,7 @@ def judge(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) 
             level,
             close=(*to_tests, *to_candidate),
         )
-        frames = jails.frames(result, ROOM)
+        frames = jails.frames(result, room)
     return _verdict(frames, len(tests), candidate, tested)
 
 

@@ -165,18 +165,18 @@ class _Peer:
     def __init__(self, replies: int, requests: int):
         self.replies, self.requests, self.left = replies, requests, MOST_IN_ALL
         self.known: dict[int, _Remote] = {}
-        self.raised: BaseException | None = None
+        self.raised: list[BaseException] = []  # Those that could pass for ours.
         self.asked = 0
 
     def receive(self) -> list:
-        data = _read(self.replies, min(MOST_AT_ONCE, self.left))
-        if data is None:
-            raise HostileReplyInterrupt("the program ended while it was asked")
-        self.left -= len(data)
         try:
+            data = _read(self.replies, min(MOST_AT_ONCE, self.left))
+            if data is None:
+                raise HostileReplyInterrupt("the program ended while it was asked")
+            self.left -= len(data)
             reply = loads(data)
-        except (ValueError, RecursionError) as error:
-            raise HostileReplyInterrupt(f"an unreadable reply: {error}"[:200]) from None
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise HostileReplyInterrupt(f"an unreadable reply: {_line(error)}"[:200]) from None
         if not isinstance(reply, list) or not reply:
             raise HostileReplyInterrupt("an unreadable reply")
         return reply
@@ -190,8 +190,10 @@ class _Peer:
             raise HostileReplyInterrupt("the program ended while it was asked") from None
         reply = self.receive()
         if reply[0] == "e":
-            self.raised = _builtin_exception(reply)
-            raise self.raised
+            error = _builtin_exception(reply)
+            if isinstance(error, ImportError):
+                self.raised.append(error)
+            raise error
         if reply[0] == "end" and question[0] == "next":
             raise StopIteration
         try:
@@ -256,21 +258,25 @@ def run_tests(request: bytes, channels: Sequence[int]) -> None:
     namespace = vars(module)
     peer = _Peer(replies, requests)
     found: list[list[str]] = []
+    failed = False
     try:
         for name in modules:
             namespace[name] = importlib.import_module(name)
         _execute(prompt, namespace, "prompt.py")
         reply = peer.receive()
         if reply[0] != "ready":
-            raise HostileReplyInterrupt(f"the program does not load: {': '.join(map(str, reply[1:3]))}"[:300])
+            words = [word for word in reply[1:3] if isinstance(word, str)]
+            raise HostileReplyInterrupt(f"the program does not load: {': '.join(words)}"[:300])
         for name in names:
             namespace[name] = _named(peer, name)
         if names:
             namespace.setdefault("candidate", namespace[names[0]])
         _execute(setup, namespace, "setup.py")
         for test in tests:
-            found.append(_tried(test, namespace, peer))
-            if found[-1][0] == "ours" or (found[-1][0] == "fail" and not go_on):
+            kind, why = _tried(test, namespace, peer)
+            found.append([kind, "" if failed else why])  # One is enough, and they take room.
+            failed = failed or kind != "pass"
+            if kind == "ours" or (kind == "fail" and not go_on):
                 break
     except HostileReplyInterrupt as error:
         found.append(["fail", str(error)[:300]])
@@ -284,13 +290,19 @@ def run_checker(request: bytes, channels: Sequence[int]) -> None:
     """Runs a problem's `check(stdin, stdout, expected)`, and writes whether it accepts."""
     (result,) = channels
     checker, stdin, stdout, expected = loads(request)
+    namespace: dict = {"__name__": "checker", "__builtins__": builtins}
+    check = None
     try:
-        namespace: dict = {"__name__": "checker", "__builtins__": builtins}
         _execute(checker, namespace, "tests.py")
-        verdict = namespace["check"](stdin, stdout, expected)
-        tree = ["v", verdict] if isinstance(verdict, bool) else ["wrong", f"it returned a {_name(verdict)}"]
+        check = namespace["check"]
+        verdict = check(stdin, stdout, expected)
+        if not verdict:  # What `match and ...` returns of an output that does not match is no reward either.
+            tree = ["v", False]
+        else:
+            tree = ["v", True] if verdict is True else ["wrong", f"it returned a {_name(verdict)}"]
     except BaseException as error:  # Most likely the output is such that the checker cannot read it.
-        tree = ["v", False, _line(error)]
+        ours = check is None or isinstance(error, ImportError)
+        tree = ["wrong", _line(error)] if ours else ["v", False, _line(error)]
     _write(result, dumps(tree))
     os._exit(0)
 
@@ -317,7 +329,7 @@ def _source_line(error: BaseException, test: str) -> str:
 
 def _is_ours(error: BaseException, peer: _Peer) -> bool:
     """Whether the tests ask for what the jails cannot do: nothing that a candidate replies leads here."""
-    return isinstance(error, (NotPlainError, ImportError)) and error is not peer.raised
+    return isinstance(error, (NotPlainError, ImportError)) and not any(error is theirs for theirs in peer.raised)
 
 
 def _named(peer: _Peer, name: str) -> Any:

@@ -140,8 +140,11 @@ def decode(tree: Any, dereference: Callable[[int], Any] | None = None) -> Any:
         return dereference(*parts)
     if tag == "r":
         return range(*[decode(part) for part in parts])
-    if tag == "F":
-        return fractions.Fraction(*[decode(part) for part in parts])
+    if tag == "F":  # Of a text such as "1e999999999" Fraction would make a number of so many digits.
+        over, under = (decode(part) for part in parts)
+        if type(over) is not int or type(under) is not int:
+            raise ValueError("a fraction of other things than integers")
+        return fractions.Fraction(over, under)
     if tag == "D":
         return decimal.Decimal(*parts)
     if tag == "T":

@@ -11,7 +11,7 @@ from verifiers.judging.reports import Report, reported
 from verifiers.judging.tasks import Io, Task
 from verifiers.sandbox.types import Execution, Limits
 
-_MOST_LIMITS = 3  # Tests that use up a limit before the rest is taken to do so, too.
+_MOST_LIMITS = 3  # Tests that use up a limit, or fail in the time of so many, before the rest is taken to fail, too.
 
 
 def judge(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) -> Report:
@@ -22,6 +22,7 @@ def judge(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) 
     """
     passed: list[bool] = []
     decisive, reason, over = None, "", 0
+    patience = _MOST_LIMITS * max(limits.cpu_s, limits.idle_s)  # A minute for each answer would be a way out.
     tests = [test for test in task.tests if isinstance(test, Io)]
     for test in tests:
         stdin = test.stdin.encode("utf-8", "surrogatepass")
@@ -36,7 +37,8 @@ def judge(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) 
         if execution.status == "violation" or decisive is None or (why and not reason):
             decisive, reason = execution, f"test {len(passed)}: {why}"[:300] if why else ""
         over += execution.status == "limit"
-        if (why and not go_on) or execution.status == "violation" or over == _MOST_LIMITS:
+        patience -= execution.wall_s if why else 0
+        if (why and not go_on) or execution.status == "violation" or over == _MOST_LIMITS or patience < 0:
             break
     assert decisive is not None  # There is at least one test.
     return reported(passed, len(tests), reason, decisive)
@@ -86,7 +88,7 @@ def _wrong(task: Task, test: Io, execution: Execution, limits: Limits, level: st
     kind, *words = loads(frames[0]) if checked.status == "ok" and frames else ("wrong", checked.reason)
     if kind == "v":
         return "" if words[0] is True else f"the checker refuses {_shown(execution.stdout)} {words[1:]}", None
-    if checked.status == "limit":
+    if checked.status == "limit" or (checked.status == "failed" and checked.signal):
         return f"the checker cannot judge {_shown(execution.stdout)}: {checked.reason}", checked
     why = f"the problem's checker failed: {words[0]}"
     return why, dataclasses.replace(checked, status="error", reason=why)
