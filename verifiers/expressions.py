@@ -16,7 +16,10 @@ from verifiers.notation import Token, TooLarge, Unreadable, tokenize
 MAX_DEPTH = 60
 MAX_DIGITS = 1000
 RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "∈"}
-_LABEL = re.compile(r"[^0-9]*(?:(?<=[a-z^])[0-9])?")  # "square units", "cm^2", and not ", 6"
+_LABEL = re.compile(r"(?:[^0-9]|\^-?[0-9])*(?:(?<=[a-z])[0-9])?")  # "square units", "m s^-2", and not ", 6"
+_OPERATION = re.compile(r"(?:squared|cubed|factorial|plus|minus)\b")  # "5 squared" is no 5 of anything.
+_MAGNITUDES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+               "tenths": Fraction(1, 10), "hundredths": Fraction(1, 100), "thousandths": Fraction(1, 1000)}  # fmt: skip
 _HEDGE = re.compile(r"\b(?:or|and|not|but|maybe|perhaps|either)\b")
 _FUNCTION_LETTERS = frozenset({*"fghFGHPQW", "Phi"})
 
@@ -205,8 +208,14 @@ class _Reader:
                     words[-1] += self.take().value + self.take().value
                     if self.accept("^"):
                         words[-1] += "^" + str(self.exponent().args[0])
-                label = " ".join(words).lower()
-                if not _LABEL.fullmatch(label) or _HEDGE.search(label):
+                label = " ".join(words)
+                while (magnitude := label.partition(" ")[0].lower()) in _MAGNITUDES:  # 5 million dollars
+                    factors.append(Node("number", (Fraction(_MAGNITUDES[magnitude]), 0, 0)))
+                    label = label.partition(" ")[2]
+                if not label:
+                    continue
+                lower = label.lower()
+                if _OPERATION.match(lower) or not _LABEL.fullmatch(lower) or _HEDGE.search(lower):
                     raise Unreadable(f"more than a unit behind the value: {label!r:.40}")
                 quantity = Node("mark", (_product(factors), label))
                 if self.peek() == "number" and self.peek(2) == "text":  # 5 ft 6 in
@@ -215,14 +224,22 @@ class _Reader:
                     self.depth -= 1
                     return Node("list", (quantity, *(rest.args if rest.op == "list" else (rest,))))
                 return quantity
+            elif self.peek() == "pmod":  # 2 (mod 5)
+                self.take()
+                modulus = self.argument()
+                if modulus.op != "number":
+                    raise Unreadable("a modulus that is no number")
+                return Node("mark", (_product(factors), f"mod {modulus.args[0]}"))
             elif self.peek(2) == "'" and factors[-1].op == "mark" and factors[-1].args[1] == "°":
                 factors[-1] = self.minutes_of_arc(factors[-1])
             elif self.starts_factor():
                 if self.mixed_number(factors):
                     continue
-                if self.peek() in ("number", "repeating") and factors[-1].args[0] != "factorial":  # 3!7!
+                if self.peek() in ("number", "repeating") and factors[-1].args[:1] != ("factorial",):  # 3!7!
                     raise Unreadable("two numbers side by side")
                 factors.append(self.power())
+            elif len(factors) > 1 and (unit := _unit_fraction(factors[-1])):  # 10 \frac{\text{m}}{\text{s}}
+                return Node("mark", (_product(factors[:-1]), unit))
             else:
                 return _product(factors)
 
@@ -350,7 +367,9 @@ class _Reader:
         if kind == "∅":
             return Node("set", ())
         if kind == "begin":
-            return self.matrix()
+            if value == "cases":
+                return self.cases()
+            return Node("function", ("determinant", self.matrix())) if value == "vmatrix" else self.matrix()
         if kind in ("lfloor", "lceil"):
             inside = self.relation()
             self.expect("r" + kind[1:])
@@ -409,14 +428,22 @@ class _Reader:
 
     def bracket(self, kind: str, value: str) -> Node:
         bars, self.bars = self.bars, 0
-        if kind == "\\{" and self.peek() == "symbol" and self.peek(2) in ("|", ":"):  # {x | x > 2}
-            self.tokens = self.tokens[:-2]
+        if (
+            kind == "\\{"
+            and self.peek() == "symbol"
+            and (
+                self.peek(2) in ("|", ":")
+                or (self.peek(2) == "∈" and self.tokens[-3].value == "ℝ" and self.peek(4) in ("|", ":"))
+            )
+        ):  # {x | x > 2}
+            self.tokens = self.tokens[: -2 if self.peek(2) in ("|", ":") else -4]
             node = self.listed()
             self.expect("\\}")
         elif kind == "\\{":
-            inside = Node("set", ()) if self.peek() == "\\}" else self.listed()
+            inside = Node("list", ()) if self.peek() == "\\}" else self.listed()
             self.expect("\\}")
-            node = inside if inside.op == "set" else Node("set", inside.args if inside.op == "list" else (inside,))
+            nested = inside.op == "set" and inside.args  # \{{1, 2}\} is one set, {∅} another than ∅.
+            node = inside if nested else Node("set", inside.args if inside.op == "list" else (inside,))
         elif kind == "{":
             inside = self.listed()
             self.expect("}")
@@ -531,6 +558,22 @@ class _Reader:
             if separator == "\\\\":
                 rows.append([])
 
+    def cases(self) -> Node:
+        """A list: of equations that hold together, or of values and their conditions."""
+        rows: list[list[Node]] = [[]]
+        while True:
+            if self.peek() == "text" and self.tokens[-1].value.lower() in ("if", "for", "when"):
+                self.take()
+            rows[-1].append(self.relation())
+            self.accept(",", ";")
+            separator = self.expect("&", "\\\\", "end")
+            if separator == "\\\\" and self.peek() == "end":
+                separator = self.take().kind
+            if separator == "end":
+                return Node("list", tuple(Node("group", ("{", "}", *row)) if len(row) > 1 else row[0] for row in rows))
+            if separator == "\\\\":
+                rows.append([])
+
     def deeper(self) -> None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -564,6 +607,20 @@ def _integrand(node: Node) -> tuple[str, Node]:
             variable, body = _integrand(factor)
             return variable, _product([*factors[:place], body, *factors[place + 1 :]])
     raise Unreadable("an integral without its differential")
+
+
+def _unit_fraction(node: Node) -> str | None:
+    """The label m/s^2 of a fraction of words; None of anything else."""
+    if node.op != "*" or len(node.args) != 2 or node.args[1].op != "inverse":
+        return None
+    names, words = [], 0
+    for part in (node.args[0], node.args[1].args[0]):
+        unit, power = part.args if part.op == "^" else (part, None)
+        if unit.op not in ("text", "symbol") or (power and power.op != "number"):
+            return None
+        words += unit.op == "text"
+        names.append(unit.args[0] + (f"^{power.args[0]}" if power else ""))
+    return "/".join(names) if words else None
 
 
 def _product(factors: list[Node]) -> Node:

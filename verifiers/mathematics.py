@@ -34,6 +34,12 @@ _OPTION = re.compile(  # C, (C), \\textbf{(C)}\\ 42
 )
 
 
+_CURRENCIES = {  # Cents are a hundredth of dollars and of euros.
+    "dollars": r"\\\$|\b(?:USD|[dD]ollars?)\b", "euros": r"€|\b(?:EUR|[eE]uros?)\b", "yen": r"¥|\b[yY]en\b",
+    "rupees": r"₹|\bRs\b|\b[rR]upees?\b", "pounds": r"£|\bGBP\b", "cents": r"¢|\b[cC]ents?\b",
+}  # fmt: skip
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class MathOptions:
     """How answers are compared.
@@ -113,6 +119,8 @@ def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) ->
         if option and read_option(answer) == option["letter"]:
             return Verdict(1, Outcome.CORRECT, said, "the same option")
         answers = readings(answer)
+        if _currency().search(text := gold_answer(gold) or ""):
+            answers = _in_currency(text, answers, said)
         golds = [form for tree in golds for form in _carried_out(tree)]
         equal = any(comparison.same(g, a) for g in golds for a in answers) or any(
             comparison.same(solution, a) for g in golds for solution in _solutions(g) for a in answers
@@ -128,6 +136,23 @@ def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) ->
     if equal:
         return Verdict(1, Outcome.CORRECT, said, "equivalent")
     return Verdict(0, Outcome.INCORRECT, said, f"expected {gold!r:.60}, got {said!r:.60}")
+
+
+@functools.cache
+def _currency() -> re.Pattern[str]:
+    return re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _CURRENCIES.items()))
+
+
+def _in_currency(gold: str, answers: list[Node], answer: str) -> list[Node]:
+    """What an answer may mean in the gold's currency: 50 cents are $0.50, and euros no dollars. One may be unsaid."""
+    ours, theirs = ({str(found.lastgroup) for found in _currency().finditer(text)} for text in (gold, answer))
+    if not theirs or ours & theirs:
+        return answers
+    if "cents" not in ours | theirs or (ours | theirs) - {"cents", "dollars", "euros"}:
+        return []
+    factor = Node("number", (Fraction(100) if "cents" in ours else Fraction(1, 100), 0, 0))
+    values = [tree.args[0] if tree.op == "mark" else tree for tree in answers]
+    return [Node("*", (value, factor)) for value in values if value.op not in ("list", "set", "relation")]
 
 
 def _carried_out(gold: Node) -> list[Node]:
@@ -248,7 +273,10 @@ class _Comparison:
             same = gold.args[0] == name.args[0] and len(gold.args) == len(name.args)
             return gold == name or (same and all(argument.op == "symbol" for argument in arguments))
         loose = {gold.op, name.op} & {"text", "group"}
-        return gold == name or bool(loose) or (gold.op == "call" and name == Node("symbol", ("y",)))
+        if {gold.op, name.op} == {"call", "symbol"}:  # f(x) and y, y(x) and y
+            call, symbol = (gold, name) if gold.op == "call" else (name, gold)
+            return call.args[0] == symbol.args[0] or (gold is call and symbol.args[0] == "y")
+        return gold == name or bool(loose)
 
     def same_collection(self, gold: Node, answer: Node) -> bool:
         """Lists and sets, in any order; named or grouped values of a list in the list's order."""
@@ -260,17 +288,18 @@ class _Comparison:
         if len(answers) > 1:
             return all(self.same(gold, value) for value in answers)
         if gold.op == "group" and gold.args[:2] == ("(", ")") and answer.op == "list":  # x = 1, y = 2 for (1, 2)
-            return self.in_order(gold.args[2:], self.coordinates(gold_name, answer.args))
+            values = self.coordinates(gold_name, answer.args)
+            if values:
+                return self.in_order(gold.args[2:], values)
         if answer.op == "group" and gold.op == "list":  # (x, y) = (1, 2) for 1, 2
             answer = Node("list", answer.args[2:]) if answer.args[0] == "(" and answer.args[1] == ")" else answer
             return answer.op == "list" and self.in_order(gold.args, answer.args)
         left = [tree for item in members(gold) for tree in _alternatives(item)]
         right = [tree for item in members(answer) for tree in _alternatives(item)]
-        names = [name_and_values(item)[0] for item in right]
-        if len({_stem(name) for name in names if name}) == len(right) > 1 and not any(
-            name_and_values(item)[0] for item in left
-        ):
-            return self.in_order(left, right)
+        for items, others in ((left, right), (right, left)):  # p = 3, q = 4 and 3, 4
+            names = {_stem(name) for item in items if (name := name_and_values(item)[0])}
+            if len(names) == len(items) > 1 and not any(name_and_values(other)[0] for other in others):
+                return self.in_order(left, right)
         if gold.op in ("list", "set") and answer.op in ("list", "set"):
             left, right = list(dict.fromkeys(left)), list(dict.fromkeys(right))  # Repetitions may be left out.
         return self.matched(left, right)
@@ -338,8 +367,10 @@ class _Comparison:
             (gold_value, gold_mark), (value, mark) = gold.args, answer.args
             if gold_mark.rstrip("s.") == mark.rstrip("s."):
                 return self.same(gold_value, value)
-            units = parse_unit(gold_mark), parse_unit(mark)
-            if units[0] is None or units[1] is None or units[0].dimension != units[1].dimension:
+            units = _unit(gold_mark), _unit(mark)
+            if units[0] is None or units[1] is None:
+                return gold_mark.lower().rstrip("s.") == mark.lower().rstrip("s.") and self.same(gold_value, value)
+            if units[0].dimension != units[1].dimension:
                 return False
             return self.same_value(_in_base(gold_value, units[0]), _in_base(value, units[1]))
         if "mark" in ((said := _quantity(gold)).op, (found := _quantity(answer)).op) and said.op == found.op:
@@ -427,8 +458,10 @@ def _quantity(node: Node) -> Node:
     """5 m, where m was read as a variable, as a quantity."""
     if node.op != "*" or not is_constant(node.args[0]) or is_constant(node):
         return node
+    first = next(place for place, factor in enumerate(node.args) if not is_constant(factor))
+    value = Node("*", node.args[:first]) if first > 1 else node.args[0]
     words = []
-    for factor in node.args[1:]:
+    for factor in (part for arg in node.args[first:] for part in (arg.args if arg.op == "*" else (arg,))):
         below = factor.op == "inverse"
         unit = factor.args[0] if below else factor
         power = ""
@@ -437,7 +470,13 @@ def _quantity(node: Node) -> Node:
         if unit.op != "symbol":
             return node
         words.append(("/" if below else " ") + unit.args[0] + power)
-    return Node("mark", (node.args[0], "".join(words).strip()))
+    return Node("mark", (value, "".join(words).strip()))
+
+
+def _unit(label: str) -> Unit | None:
+    """The unit of a label as it is written (mW is no MW), else in lower case ("CM")."""
+    label = label.replace(".", "")
+    return parse_unit(label) or parse_unit(label.lower())
 
 
 def _in_base(value: Node, unit: Unit) -> Node:

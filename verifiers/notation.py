@@ -40,7 +40,7 @@ _ALIASES = {
     "dfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "asin": "arcsin", "acos": "arccos",
     "atan": "arctan", "tg": "tan", "ctg": "cot", "arctg": "arctan", "cosec": "csc", "to": "→", "rightarrow": "→",
     "longrightarrow": "→", "setminus": "∖", "smallsetminus": "∖", "backslash": "∖", "Vert": "|", "lVert": "|",
-    "rVert": "|", "R": "ℝ", "reals": "ℝ",
+    "rVert": "|", "R": "ℝ", "reals": "ℝ", "equiv": "=",
 }  # fmt: skip
 _SYMBOLS = frozenset(
     {
@@ -56,6 +56,8 @@ _UNICODE = str.maketrans(
         "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "θ": "\\theta ", "λ": "\\lambda ", "φ": "\\phi ",
         "ℝ": "\\R ", "ℤ": "\\Z ", "∖": "\\setminus ", "∑": "\\sum ", "∏": "\\prod ", "∫": "\\int ", "→": "\\to ",
         "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "\u200b": None, "\ufeff": None,
+        "≡": "\\equiv ", "⟨": "(", "⟩": ")", "∣": "|", "。": ".", "、": ",", "“": '"', "”": '"', "¢": " cents ",
+        "δ": "\\delta ", "ε": "\\epsilon ", "ρ": "\\rho ", "σ": "\\sigma ", "ω": "\\omega ", "μ": "\\mu ", "µ": "\\mu ",
     }
 )  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
@@ -63,6 +65,15 @@ _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _REWRITES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"\\\\(?=(?:[dt]?frac|sqrt|pi|left|right|text|cdot|times)(?![a-z]))", r"\\"),  # Escaped once too often.
     (r"\\(?:color\s*\{[^{}]*\}|[hv]?phantom\s*\{[^{}]*\}|textcolor\s*\{[^{}]*\}|underline(?![a-zA-Z]))", " "),
+    # How it looks: {\bf 5}, \large, a mark of the end.
+    (r"\\(?:bf|rm|it|sf|tt|small|[lL]arge|LARGE|[hH]uge|normalsize|checkmark|(?:black)?square|Box)(?![a-zA-Z])", " "),
+    (r"\\overline\s*\{\s*([A-Z]{2,3})\s*\}", r" \1 "),
+    (r"(?<=\.)([0-9]*)\\bar\s*(?:\{\s*([0-9]+)\s*\}|([0-9]))", r"\1\\overline{\2\3}"),
+    (r"(?<=[0-9]\.)\(([0-9]{1,20})\)", r"\\overline{\1}"),
+    (r"(?<![\\a-zA-Z])sqrt ?([0-9]+(?:\.[0-9]+)?)", r"\\sqrt{\1}"),
+    (r"\(\s*(?:\\text\s*\{\s*)?\\?b?mod(?![a-z])\s*\}?[\s\\]*([0-9]{1,9})\s*\}?\s*\)", r"\\pmod{\1}"),
+    (r"\\pmod\s*([0-9]{1,9})", r"\\pmod{\1}"),
+    (r"(\\equiv(?![a-z])[^,;()]*?)\\?\b[bp]?mod(?![a-z])\s*\{?\s*([0-9]{1,9})\s*\}?", r"\1\\pmod{\2}"),
     (r"\\(?:vec|overrightarrow|hat|widehat)\s*(?:\{\s*(\\?[a-zA-Z]+)\s*\}|([a-zA-Z]))", r" \1\2 "),
     (r"\\(bar|tilde|widetilde)\s*(?:\{\s*(\\?[a-zA-Z]+)\s*\}|([a-zA-Z]))", r" \2\3_{\1} "),
     (r"\\(?:mathbb|Bbb|mathbf)\s*(?:\{\s*([RZNQC])\s*\}|([RZNQC])(?![a-zA-Z]))", r" \\\1\2 "),
@@ -75,7 +86,10 @@ _REWRITES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"(?<![a-zA-Z\\])C_\{?([0-9]{1,4})\}?\^\{?([0-9]{1,4})\}?", r"\\binom{\1}{\2}"),
     (r"(?<![a-zA-Z\\])C\(([0-9]{1,4}), ?([0-9]{1,4})\)", r"\\binom{\1}{\2}"),
     (r"\\begin\s*\{array\}\s*\{[^{}]*\}", r"\\begin{matrix}"), (r"\\end\s*\{array\}", r"\\end{matrix}"),
-    (r"^\s*(?:≈|\\approx(?![a-z]))", ""), (r"\{:\}", ":"), (r"^([0-9]+) to ([0-9]+)$", r"\1:\2"),
+    (r"^\s*(?:≈|\\approx(?![a-z]))", ""), (r"\{:\}", ":"),
+    (r"^([0-9]+) ?(?:to|\\text\s*\{\s*to\s*\}) ?([0-9]+)$", r"\1:\2"),
+    (r"^([0-9]+) ?(?:R|r|remainder|\\text\s*\{\s*(?:R|r|remainder)\s*\}) ?([0-9]+)$", r"(\1,\2)"),
+    (r"(?<=[0-9])(?:\s|\\[,;: ]|~)*(?:\\Omega(?![a-zA-Z])|Ω)", r"\\text{ohms}"),
     (r"(?<=[0-9)])(or|and)(?=[a-zA-Z(\\])", r" \1 "),
     (r"(?<=[0-9])\s?x\s?(?=10\s?\^)", r"\\times "),
     (r"\bRs\.?\s?(?=[0-9])|\bUS(?=\\?\$)|[¥₹]", " "),
@@ -89,7 +103,8 @@ _REWRITES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"(?<=[0-9])(?:\\[,:; ]|~|\\thinspace )\s?(?=[0-9]{3}(?![0-9]))", ""),
     (r"(?<!\\)\\[,:;> ]|~", " "),
     (r"\\(?:mathrm|mathbf|mathit|mbox|textbf|textit|textrm|operatorname|hbox)\s*(?=\{)", r"\\text"),
-    (r"\\text\s*\{([^{}]*)\}", lambda m: f" \\text{{{m[1].strip()}}} "),
+    (r"\\text\s*\{((?:\^\s*\{-?[0-9]+\}|[^{}])*+)\}",  # m s^{-1}
+     lambda m: f" \\text{{{m[1].replace('{', '').replace('}', '').strip()}}} "),
     # The range of a variable is no part of an answer, but a second answer behind it would be.
     (r",? ?(?:\\text\{,? ?)?\bfor (?:all|any|every|some)\b(?:(?!\b(?:and|or)\b).)*$", ""),
     (r"\\overline\s*\{?([0-9]+)\}?", r"\\overline{\1}"),
@@ -114,7 +129,7 @@ _TOKEN = re.compile(
     |(?P<scientific>(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)[eE][-+]?[0-9]+)
     |(?P<number>[0-9]+(?:\.[0-9]+)?|\.[0-9]+)
     |\\text\{(?P<text>[^{}]*)\}
-    |\\begin\s*\{(?P<begin>[a-z]*matrix)\} |\\end\s*\{(?P<end>[a-z]*matrix)\}
+    |\\begin\s*\{(?P<begin>[a-z]*matrix|cases)\} |\\end\s*\{(?P<end>[a-z]*matrix|cases)\}
     |\\(?P<command>[a-zA-Z]+) |(?P<word>[a-zA-Z]+'*)
     |(?P<sign>\\\\|\\[{}]|[-+*/^_=<>(){}\[\],;:|!%&'°≤≥≠∈∪∖±∓≈…∞∅])
     |(?P<bad>.)""",
@@ -124,6 +139,7 @@ _SHORT_WORDS = frozenset(  # Words of two or three letters that are not products
     {
         "cm", "mm", "km", "kg", "mg", "ft", "yd", "mi", "in", "hr", "min", "sec", "lb", "oz", "ml", "mph", "am", "pm",
         "Hz", "dm", "is", "it", "of", "to", "as", "by", "if", "no", "we", "so", "at", "be", "an", "do",
+        "mL", "kJ", "kW", "kV", "Pa", "eV",
     }
 )  # fmt: skip
 _UNIT_LETTERS = frozenset("msghLNJWVK")  # Units, where they stand in \\text behind a number.
@@ -134,6 +150,8 @@ _AGAIN = re.compile(r"(?<=[.0-9])([0-9]{2,12}?|[0-9](?=[0-9]{2}))\1+$")
 _COUNTED = re.compile(r"(-?[0-9][0-9,.]*(?:/[0-9]+)?)\s*([a-zA-Z%°][^0-9]*)")  # "5 cm", "12 apples"
 _LISTED = re.compile(r"\s*(?:,|;|&|\band\b)\s*")
 _CONJUNCTION = re.compile(r",?\s*(and|or)\s*,?", re.IGNORECASE)
+_EDGES = re.compile(r"(?:(,|;|,?\s*(?:and|or)\b)\s*)?(.*?)(?:\s*(,|;|,?\s*\b(?:and|or)))?", re.IGNORECASE)  # "boys and"
+_OPENS = re.compile(r"\s*(?:\\?\{|[(\[_])")
 
 
 def normalize(text: str) -> str:
@@ -143,9 +161,11 @@ def normalize(text: str) -> str:
     if _NUMBER.fullmatch(text):  # Most answers are nothing but a number.
         return text
     if not text.isascii():
+        text = re.sub("√ ?([0-9]+(?:\\.[0-9]+)?)", r"\\sqrt{\1}", text)
         text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPTS) + "}", text)
         text = re.sub("[₀₁₂₃₄₅₆₇₈₉]+", lambda m: "_{" + m[0].translate(_SUBSCRIPTS) + "}", text)
         text = unicodedata.normalize("NFKC", text.translate(_UNICODE))
+    text = text.strip().strip('*`"')  # Not what is bold inside: 2**3**2 is a power.
     for pattern, to in _rewrites():
         text = pattern.sub(to, text)
     return text.strip().strip("*").rstrip(" .,;:").strip()
@@ -175,14 +195,15 @@ def tokenize(text: str, *, thousands: bool = True) -> list[Token]:
         elif kind == "number":
             tokens.append(Token("number", value))
         elif kind == "text":
-            unit = (value in _UNIT_LETTERS or value == "min") and tokens and tokens[-1].kind == "number"
+            unit = (value in _UNIT_LETTERS or value == "min") and tokens and tokens[-1].kind in ("number", "}")
             tokens += [Token("text", value)] if unit else _words(value, inside_text=True)
         elif kind in ("begin", "end"):
             tokens.append(Token(kind, value))
         elif kind == "command":
             tokens.append(_command(value))
         elif kind == "word":
-            tokens += _words(value, inside_text=False)
+            minutes = value == "min" and not _OPENS.match(text, match.end())
+            tokens += [Token("text", value)] if minutes else _words(value, inside_text=False)
         elif kind == "sign":
             tokens.append(Token(value, value))
         if len(tokens) > MAX_TOKENS:
@@ -200,7 +221,7 @@ def _command(name: str) -> Token:
         return Token("many", name)
     if name in _SYMBOLS or name in ("ℝ", "Z", "N", "Q", "C"):
         return Token("symbol", name)
-    if name in ("frac", "binom", "lfloor", "rfloor", "lceil", "rceil", "boxed") or not name.isalpha():
+    if name in ("frac", "binom", "lfloor", "rfloor", "lceil", "rceil", "boxed", "pmod") or not name.isalpha():
         return Token(name, name)
     return Token("unknown", "\\" + name)  # Fine in a subscript, e.g. I_{\max}.
 
@@ -210,6 +231,15 @@ def _words(text: str, *, inside_text: bool) -> list[Token]:
         return []
     if conjunction := _CONJUNCTION.fullmatch(text):
         return [Token(conjunction[1].lower(), ",")]
+    edges = _EDGES.fullmatch(text) if inside_text else None
+    if edges and (edges[1] or edges[3]):
+        around = [
+            [Token("," if edge in ",;" else edge.strip(", ").lower(), ",")] if edge else []
+            for edge in edges.group(1, 3)
+        ]
+        return [*around[0], *_words(edges[2], inside_text=True), *around[1]]
+    if inside_text and "=" in text:
+        return tokenize(text)
     if inside_text and (counted := _COUNTED.fullmatch(text)):
         return [*tokenize(counted[1]), *_words(counted[2], inside_text=True)]
     if inside_text and len(parts := _LISTED.split(text)) > 1 and all(len(part) == 1 for part in parts):
@@ -228,7 +258,7 @@ def _words(text: str, *, inside_text: bool) -> list[Token]:
         return tokenize(text)
     if len(bare) == 1 and bare.isalpha():
         return [Token("symbol", text.strip("()"))]
-    if inside_text or bare in _SHORT_WORDS:
+    if inside_text or bare in _SHORT_WORDS or (bare.istitle() and bare.lower() in _SHORT_WORDS):
         return [Token("text", text)]
     if bare.isupper() or bare in _SYMBOLS:
         return [Token("symbol", text)]

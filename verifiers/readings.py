@@ -24,10 +24,16 @@ _BASES = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
     "twelve": 12, "sixteen": 16,
 }  # fmt: skip
-_BASED = re.compile(r"(?:\\text\{)?([0-9A-Fa-f]{1,200})\}?\s*_\{?\s*(?:\\text\{)?([a-z]+|1?[0-9])[\s}]*")
+_BASED = re.compile(  # 2A_16, (101)_2, 101 (base 2)
+    r"\(?(?:\\text\{)?([0-9A-Fa-f]{1,200})\)?"
+    r"(?:\}?\s*_\{?\s*(?:\\text\{)?|\s*(?:\\text\{)?\s*\(?(?:in )?base[ -]?\}?\s*)([a-z]+|1?[0-9])[\s})]*"
+)
 _SETS = {  # What is said in words.
     "all real numbers": "ℝ", "all reals": "ℝ", "real numbers": "ℝ", "the real numbers": "ℝ", "empty set": "∅",
-    "the empty set": "∅", "no solution": "∅", "no solutions": "∅", "no real solution": "∅", "no real solutions": "∅",
+    "the empty set": "∅", "there is no solution": "∅", "there are no solutions": "∅",
+    "there are no real solutions": "∅", "infinitely many solutions": "infinitely many",
+    "there are infinitely many solutions": "infinitely many",
+    "no solution": "∅", "no solutions": "∅", "no real solution": "∅", "no real solutions": "∅",
     "dne": "does not exist",
 }  # fmt: skip
 _REALS = Node("group", ("(", ")", Node("negative", (_INFINITY,)), _INFINITY))
@@ -37,7 +43,7 @@ _REALS = Node("group", ("(", ")", Node("negative", (_INFINITY,)), _INFINITY))
 def _integer() -> re.Pattern[str]:
     """Behind an answer: "..., where k is an integer", "(k ∈ Z)". The letter is free to be another."""
     return re.compile(
-        r"[,;]?\s*\(?\s*(?:\\text\s*\{)?\s*(?:\b(?:where|with|for (?:any|all|every|some)|and)\b)?\s*\}?\s*"
+        r"(?:[,;]|\\ )?\s*\(?\s*(?:\\text\s*\{)?\s*(?:\b(?:where|with|for (?:any|all|every|some)|and)\b)?\s*\}?\s*"
         r"(?:\b(?:integers?\s+)?\$?(?P<letter>[a-zA-Z])\$?\s*(?:\\in\b|∈|\bis\b|\bin\b|\\text\s*\{\s*(?:is|in)\b)\s*"
         r"(?:\\mathbb\s*\{?[ZN]\}?(?:\^?[+*]|_\{?[0-9+]+\}?)?|ℤ|\\Z|Z\b|an?\s+(?:[a-z-]+\s+)?integer|\bthe integers)"
         r"|\bintegers?\s*\}?\s*\$?(?P<other>[a-zA-Z])\$?)\s*\}?\s*\)?\s*\$?[.]?$"
