@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import errno
+import io
+import math
 import pathlib
 import sys
 import traceback
@@ -18,6 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
       The exit code: 0; 1 where the run or the check failed; 2 for a mistake in what was asked; 130 for Ctrl-C.
     """
     parser = _parser()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # A terminal that knows no "×" must not end a run.
+            stream.reconfigure(errors="backslashreplace")
     options, rest = parser.parse_known_args(arguments)
     if rest and (options.command is not _train or any(text.startswith("-") for text in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -230,7 +235,7 @@ def _export(options: argparse.Namespace) -> int:
         folder = run.path / "checkpoints" / f"{options.step:06d}"
         checkpoint = open_checkpoint(folder) if folder.is_dir() else None
     if checkpoint is None:
-        there = sorted(int(path.name) for path in run.path.glob("checkpoints/[0-9]*"))
+        there = sorted(int(path.name) for path in run.path.glob("checkpoints/[0-9]*") if path.name.isdecimal())
         raise Mistake(f"{run.path} has no such checkpoint; it has those of the steps {there}.")
     out = export(
         read_params(checkpoint.path, config.model.config), config.model, pathlib.Path(options.out), options.dtype
@@ -243,6 +248,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a positive number of seconds, got {text!r}")
+    return seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -292,7 +307,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument(
         "--data", metavar="FILE", help="with what `redteam.audit` needs in their metadata (default: small ones)"
     )
-    audit.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for a hack (default: 120)")
+    audit.add_argument("--timeout", type=_seconds, default=120.0, metavar="S", help="seconds for a hack (default: 120)")
 
     doctor = command("doctor", _doctor, "say what this machine has for a run, and what is wrong with it")
     doctor.add_argument("model", nargs="?", metavar="MODEL", help="say too how its parameters rest on devices")

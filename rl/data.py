@@ -119,9 +119,10 @@ def _field(row: Row, what: str, field: Field, where: str) -> Any:
     if callable(field):
         return field(row)
     if field not in row:
-        near = difflib.get_close_matches(field, row, n=1)
+        columns = [str(name) for name in row]
+        near = difflib.get_close_matches(field, columns, n=1)
         raise ValueError(
-            f"{where} has no column {field!r} for the {what}: it has {sorted(row)}."
+            f"{where} has no column {field!r} for the {what}: it has {sorted(columns)}."
             + (f" Did you mean {near[0]!r}?" if near else "")
         )
     return row[field]
@@ -192,6 +193,8 @@ def _json_rows(path: pathlib.Path) -> Sequence[Row]:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON: {error}. If it has one object a line, name it .jsonl.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}.") from error
     if not isinstance(rows, list):
         raise ValueError(f"{path} must hold an array of objects, got {type(rows).__name__}.")
     return rows
@@ -199,7 +202,17 @@ def _json_rows(path: pathlib.Path) -> Sequence[Row]:
 
 def _csv_rows(path: pathlib.Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
-        yield from csv.DictReader(lines)
+        rows = csv.DictReader(lines)
+        try:
+            for row in rows:
+                if None in row or None in row.values():
+                    raise ValueError(
+                        f"{path}, line {rows.line_num}: the row has not the {len(rows.fieldnames or ())} cells of the "
+                        "header. Put text that holds commas or line breaks in double quotes."
+                    )
+                yield row
+        except csv.Error as error:  # Most often a cell of more than 128 Ki characters.
+            raise ValueError(f"{path}, line {rows.line_num + 1}: {error}. A .jsonl file has no such limits.") from error
 
 
 def _parquet_rows(path: pathlib.Path) -> Iterator[Row]:
@@ -210,8 +223,8 @@ def _parquet_rows(path: pathlib.Path) -> Iterator[Row]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a Parquet file: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
 
 
 _READERS: Mapping[str, Callable[[pathlib.Path], Iterable[Row]]] = {

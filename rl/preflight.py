@@ -85,7 +85,16 @@ def longest_prompt(model: Model, problems: Sequence[Problem], max_tokens: int) -
 
 
 def _prompt_lengths(model: Model, problems: Sequence[Problem]) -> list[int]:
-    return [len(prompt_tokens(model.tokenizer, problem.prompt)) for problem in problems]
+    return [_prompt_length(model, problem) for problem in problems]
+
+
+def _prompt_length(model: Model, problem: Problem) -> int:
+    try:
+        return len(prompt_tokens(model.tokenizer, problem.prompt))
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        what = f"The prompt of {problem.id!r} cannot be turned into tokens: {problem.prompt!r:.100}"
+        raise ValueError(f"{what} ({why})") from error
 
 
 def _length_findings(config: RunConfig, problems: Sequence[Problem], lengths: list[int]) -> list[Finding]:
@@ -121,12 +130,18 @@ def _long(model: Model, problems: Sequence[Problem], lengths: list[int], max_tok
 def _id_findings(config: RunConfig) -> list[Finding]:
     findings = []
     for name, problems in (("problems", config.problems), ("held_out", config.held_out)):
+        if odd := [repr(problem.id) for problem in problems if not _is_text(problem.id)]:
+            findings.append(Finding(f"RunConfig.{name} has {len(odd)} ids that are no UTF-8 text: {_some(odd)}."))
         counts = collections.Counter(problem.id for problem in problems)
         if twice := [id for id, count in counts.items() if count > 1]:
             findings.append(
                 Finding(f"RunConfig.{name} has {len(twice)} ids more than once: {_some(twice)}. Make them unique.")
             )
     return findings
+
+
+def _is_text(id: object) -> bool:
+    return isinstance(id, str) and id == id.encode(errors="replace").decode()
 
 
 def _mesh_findings(config: RunConfig) -> list[Finding]:

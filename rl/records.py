@@ -139,7 +139,7 @@ def _verdict(row: dict[str, Any]) -> Verdict:
 
 
 def problem_json(problem: Problem) -> str:
-    """A problem without its id, as JSON; what is no JSON is written as its repr."""
+    """A problem without its id, as JSON; what is no JSON, be it a key, is written as its repr."""
     fields = {
         "prompt": problem.prompt,
         "answer": problem.answer,
@@ -147,7 +147,18 @@ def problem_json(problem: Problem) -> str:
         "source": problem.source,
         "metadata": problem.metadata,
     }
-    return json.dumps(fields, default=lambda value: dict(value) if isinstance(value, Mapping) else repr(value))
+    return json.dumps(_as_json(fields))
+
+
+def _as_json(value: Any) -> Any:
+    match value:
+        case Mapping():
+            return {key if isinstance(key, str) else repr(key): _as_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_as_json(item) for item in value]
+        case None | bool() | int() | float() | str():
+            return value
+    return repr(value)
 
 
 def _encodable(text: str) -> str:

@@ -157,7 +157,14 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """What config.json holds."""
-        return json.loads((self.path / "config.json").read_text())
+        file = self.path / "config.json"
+        try:
+            kept = json.loads(file.read_text())
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged: {error}.") from error
+        if missing := {"fields", "fingerprints", "overrides", "source"} - kept.keys():
+            raise ValueError(f"{file} is damaged: it lacks {', '.join(sorted(missing))}.")
+        return kept
 
     def metrics(self) -> list[dict[str, Any]]:
         return _lines(self.path / "metrics.jsonl")
@@ -284,7 +291,13 @@ def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
         return []
     text = path.read_text()
     whole = text[: text.rfind("\n") + 1]
-    return [json.loads(line) for line in whole.splitlines()]
+    lines = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            lines.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number} is damaged: {error}.") from error
+    return lines
 
 
 def _write_json(path: pathlib.Path, fields: Mapping[str, Any]) -> None:

@@ -1,8 +1,11 @@
 """The command line: a run from start to export, every mistake in one clear line, and Ctrl-C."""
 
+import compileall
 import errno
+import io
 import json
 import os
+import pathlib
 import re
 import resource
 import shutil
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 from test_run import make_config
 
+import verifiers
 from rl.cli import main
 from rl.configfile import parse_overrides
 from rl.console import Console, duration, evaluation_text, gain_text, one_line, report_text
@@ -160,7 +164,9 @@ def test_export_says_what_it_cannot_write(trained, capsys, tmp_path):
     else:
         assert "Wrote the policy after 2 updates" in out
         assert (tmp_path / "out" / "model.safetensors").exists()
+    (trained[0] / "checkpoints" / "2 of yesterday").mkdir()
     message = mistake(capsys, "export", trained[0], tmp_path / "other", "--step", 1)
+    (trained[0] / "checkpoints" / "2 of yesterday").rmdir()
     assert message.endswith("has no such checkpoint; it has those of the steps [2].")
 
 
@@ -202,7 +208,9 @@ def test_a_full_disk_is_one_line_and_no_half_run(assay, file, tmp_path, trained)
     def train_with_files_of_at_most(size):
         limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
         program = f"{limit}; import sys, rl.cli; sys.exit(rl.cli.main())"
-        done = assay("train", file, "--run", tmp_path / "run", program=("-c", program))
+        # Python caches modules that were edited meanwhile in files that this cuts off, and trips over them for ever.
+        compileall.compile_dir(pathlib.Path(verifiers.__file__).parent, quiet=2)
+        done = assay("train", file, "--run", tmp_path / "run", program=("-B", "-c", program))
         assert done.returncode == 1
         assert "File too large: '" in done.stderr  # And where.
         assert done.stderr.count("\n") == 1
@@ -338,6 +346,23 @@ def test_a_count_is_at_least_one(option, count, capsys):
         main(["eval", "run", f"{option}={count}"])
     assert exit.value.code == 2
     assert f"argument {option}: must be a whole number, at least 1, got '{count}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "x"])
+def test_an_audit_takes_a_positive_time(seconds, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["audit", "exact", f"--timeout={seconds}"])
+    assert exit.value.code == 2
+    assert f"--timeout: must be a positive number of seconds, got '{seconds}'" in capsys.readouterr().err
+
+
+def test_a_terminal_that_knows_no_other_letters_does_not_end_a_command(tmp_path, monkeypatch):
+    path = written(tmp_path, "def config():\n    raise ValueError('2 × 3')\n")
+    ascii = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr("sys.stderr", ascii)
+    assert main(["train", str(path)]) == 2
+    ascii.seek(0)
+    assert ascii.read().endswith("2 \\xd7 3\n")
 
 
 def test_a_new_run_needs_a_place_of_its_own(file, trained, capsys):

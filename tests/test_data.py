@@ -133,13 +133,29 @@ def test_broken_files_name_the_place(tmp_path):
     (tmp_path / "c.json").write_text('{"question": "x"}')
     bad(tmp_path / "c.json", "must hold an array of objects, got dict")
     (tmp_path / "d.parquet").write_text("question")
-    bad(tmp_path / "d.parquet", "d.parquet is not a Parquet file")
+    bad(tmp_path / "d.parquet", "d.parquet is not a whole Parquet file")
+    pq.write_table(pa.Table.from_pylist(ROWS * 1000), tmp_path / "h.parquet")
+    data = bytearray((tmp_path / "h.parquet").read_bytes())
+    data[8:40] = bytes(32)
+    (tmp_path / "h.parquet").write_bytes(data)
+    bad(tmp_path / "h.parquet", "h.parquet is not a whole Parquet file")
     (tmp_path / "e.xlsx").write_text("question")
     bad(tmp_path / "e.xlsx", r"ends in '.xlsx': the endings that can be read are \['.csv'")
     (tmp_path / "f.jsonl").write_bytes(b'{"question": "\xff"}\n')
     bad(tmp_path / "f.jsonl", "is not UTF-8 text")
     (tmp_path / "g.jsonl").write_text("")
     bad(tmp_path / "g.jsonl", "has no rows")
+    (tmp_path / "i.json").write_bytes(b'[{"question": "\xff"}]')
+    bad(tmp_path / "i.json", "i.json is not UTF-8 text")
+
+
+def test_a_csv_row_that_does_not_fit_the_header_is_refused(tmp_path):
+    file = tmp_path / "a.csv"
+    for row in ("How many?,3,000", "How many?"):  # The gold would be 3, and nothing.
+        file.write_text(f"question,answer\n1+1?,2\n{row}\n")
+        bad(file, "a.csv, line 3: the row has not the 2 cells of the header. Put text that holds commas")
+    file.write_text(f"question,answer\n{'x' * 200_000},2\n")
+    bad(file, r"a.csv, line 2: field larger than field limit \(131072\). A .jsonl file has no such limits")
 
 
 def test_rows_that_make_no_problems():

@@ -75,6 +75,19 @@ def test_ids_that_appear_twice():
     ]
 
 
+def test_ids_that_no_file_can_hold():
+    problems = [Problem("a\ud800", "1+1=", "2"), Problem(17, "2+2=", "4")]  # pyright: ignore[reportArgumentType]
+    [message] = messages(make_config(problems=problems))
+    assert message == r"RunConfig.problems has 2 ids that are no UTF-8 text: 'a\ud800', 17."
+
+
+@pytest.mark.parametrize("prompt", ["half an emoji: \ud83d", None, [{"role": "user"}], ["hello"]])
+def test_a_prompt_that_makes_no_tokens_is_named(prompt):
+    config = make_config(problems=[Problem("good", "1+1=", "2"), Problem("odd", prompt, "3")])
+    with pytest.raises(ValueError, match="The prompt of 'odd' cannot be turned into tokens: "):
+        fit(config)
+
+
 LONG = [Problem("long/0", "x" * 40, "1"), Problem("long/1", "x" * 33, "2"), Problem("fits", "x" * 32, "3")]
 
 

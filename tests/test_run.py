@@ -114,6 +114,15 @@ def test_text_that_no_file_can_hold_does_not_stop_a_run(tmp_path):
     assert back.rollouts[0].verdict.reason == "got \\udfff"
 
 
+def test_a_problem_that_is_no_json_does_not_stop_a_run(tmp_path):
+    group = some_groups()[0]
+    odd = {(0, 1): "x", "deep": [{frozenset([2]): {3}}], None: 1, 4: None}
+    group = dataclasses.replace(group, problem=dataclasses.replace(group.problem, metadata=odd))
+    write_groups(tmp_path / "g.parquet", 0, [group])
+    [back] = read_groups(tmp_path / "g.parquet")
+    assert back.problem.metadata == {"(0, 1)": "x", "deep": [{"frozenset({2})": "{3}"}], "None": 1, "4": None}
+
+
 @pytest.fixture
 def run(tmp_path):
     return Run.create(tmp_path / "run", make_config())
@@ -182,6 +191,18 @@ def test_a_line_torn_by_a_kill_is_not_there(run):
     run.truncate(1)
     run.record(1, {"a": 2})
     assert [line["step"] for line in run.metrics()] == [0, 1]
+
+
+def test_a_damaged_file_is_named(run):
+    (run.path / "metrics.jsonl").write_text('{"step": 0}\n{"st\n{"step": 2}\n')
+    with pytest.raises(ValueError, match=r"metrics.jsonl, line 2 is damaged: "):
+        run.metrics()
+    (run.path / "config.json").write_text('{"fingerprints": {}, "source": null}')
+    with pytest.raises(ValueError, match=r"config.json is damaged: it lacks fields, overrides"):
+        _ = run.config
+    (run.path / "config.json").write_text('{"fingerprints": {')
+    with pytest.raises(ValueError, match=r"config.json is damaged: Expecting"):
+        _ = run.config
 
 
 def test_events_have_a_time_and_a_kind(run):
