@@ -243,6 +243,30 @@ def test_threads_are_limited_and_a_second_process_is_too_many(pool):
     assert "processes" in found.reason
 
 
+# Memory that lies in no process: the largest one is then the fork-server.
+HIDDEN = """
+#include <string.h>
+#include <sys/mman.h>
+int main() {
+    char *memory = mmap(0, 200 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (long at = 0; at < 200 << 20; at += 1 << 20) {
+        memset(memory + at, 1, 1 << 20);
+        madvise(memory + at, 1 << 20, MADV_DONTNEED);
+    }
+}"""
+
+
+@pytest.mark.skipif(languages.missing("c") != "", reason="no gcc")
+@needs_namespaces
+def test_memory_that_no_process_has_is_the_programs(pool):
+    with_cgroup = pool.take()
+    pool.put(with_cgroup, broken=False)
+    if not with_cgroup.has_cgroup:
+        pytest.skip("only a cgroup sees it")
+    found = pool.run(HIDDEN, language="c", limits=Limits(memory_mb=100))
+    assert (found.status, found.reason) == ("limit", "used more than memory_mb = 100")
+
+
 def test_output_is_cut_and_said(pool):
     found = pool.run("import sys\nprint('x' * 3000)\nsys.stderr.write('y' * 3000)", limits=Limits(output_kb=2))
     assert (found.status, found.stdout_truncated, found.stderr_truncated) == ("limit", True, True)
@@ -513,7 +537,16 @@ def test_a_session_that_forges_its_answers_gains_nothing():
         assert session.run("print('real')").status in ("ok", "failed")
         session.run(f"import os; n = os.write(4, {b'x' * 9000!r})")
         assert session.run("1 + 1").stdout in (b"2\n", b"")
+        for answer in (
+            b"[" * 4000,
+            b'{"number": 0, "exit_code": %s}' % (b"7" * 4000),
+            b'{"number": 0, "exit_code": []}',
+        ):
+            lost = session.run(f"import os; n = os.write(4, {answer + b'%c' % 10!r})")
+            assert (lost.status, session.run("1 + 1").stdout) == ("failed", b"2\n")
+            session.run("import os; os._exit(0)")
     with sandbox.Session() as session:
+        assert session.run("import sys; sys.exit(-1)").exit_code == 255
         session.run("import os; os.close(3); os.close(4)")
         assert session.run("1 + 1").stdout == b"2\n"
 

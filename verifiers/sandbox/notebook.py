@@ -24,7 +24,7 @@ def serve(_: bytes, channels: tuple[int, ...]) -> None:
         code = driver.guarded(lambda program=program, file=file: driver.interact(program, names, file), program, file)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        os.write(answers, json.dumps({"number": number, "exit_code": code}).encode() + b"\n")
+        os.write(answers, json.dumps({"number": number, "exit_code": code & 255}).encode() + b"\n")
         number += 1
 
 

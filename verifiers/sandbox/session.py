@@ -135,8 +135,8 @@ class Session:
         cpu, idle = after.cpu_s - before.cpu_s, max(0.0, after.idle_s - before.idle_s)
         try:
             said = json.loads(answer)
-            fits = said["number"] == self._number and isinstance(said["exit_code"], int)
-        except (ValueError, KeyError, TypeError):
+            fits = said["number"] == self._number and type(said["exit_code"]) is int and said["exit_code"] in range(256)
+        except (ValueError, KeyError, TypeError, RecursionError):
             fits, said = False, {}
         if not fits:  # Someone else wrote on the channel: the state is worth nothing.
             return self._ended(process, before.cpu_s, wall, idle, "answer")

@@ -265,7 +265,7 @@ class Server:
                 os.dup2(MOVING + i, i)
             os.setsid()
             kernel.prctl(kernel.SET_DEATH_SIGNAL, signal.SIGKILL)
-            if self.group and many:
+            if self.group:
                 self._offer_to_the_oom_killer()
             if self.level != "unsafe":
                 kernel.drop_capabilities()
@@ -306,7 +306,8 @@ class Server:
             resource.setrlimit(limit, (value, value))
 
     def _offer_to_the_oom_killer(self) -> None:
-        """Rather than the server, which may be the largest among many small ones."""
+        """Rather than the server, which may be the largest: memory need not lie in any process, and among many
+        small ones none is large."""
         kernel.prctl(kernel.SET_DUMPABLE, 1)  # Else its own file belongs to root.
         file = os.open("self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.proc)
         os.write(file, b"1000")
