@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import os
+import shlex
 import statistics
 import sys
 import textwrap
@@ -102,14 +103,20 @@ class Console:
         return (steps - done) * statistics.median(self._step_seconds) + evaluations * self._evaluation_seconds
 
     def _say(self, text: str) -> None:
-        self._stream.write(("\r\x1b[2K" if self._live else "") + text + "\n")
-        self._stream.flush()
+        self._write(("\r\x1b[2K" if self._live else "") + text + "\n")
 
     def _wait(self, text: str) -> None:
         """Shows what is going on until the next line. Only a terminal can take it back."""
         if self._live:
-            self._stream.write("\r\x1b[2K" + text)
+            self._write("\r\x1b[2K" + text)
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
             self._stream.flush()
+        except BrokenPipeError:  # The reader is gone: Ctrl-C ends `| tee`, too. The run must get to its checkpoint.
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
 def report_text(report: Mapping[str, Any], path: str, gain: str = "") -> str:
@@ -135,12 +142,13 @@ def report_text(report: Mapping[str, Any], path: str, gain: str = "") -> str:
         lines += ["", f"One of them, {example['problem']}:"]
         for name, text in (("asked", asked), ("before", example["before"]), ("after", example["after"])):
             lines += textwrap.wrap(one_line(text, 400), 100, initial_indent=f"  {name:<8}", subsequent_indent=" " * 10)
+    typed = shlex.quote(path)
     lines += [
         "",
         f"The run is in {path}. Next:",
-        f"  assay eval {path} --samples 8       measure it more closely",
-        f"  assay export {path} my-model        write it as a Hugging Face directory",
-        f"  assay train --resume {path} steps={report['steps'] * 2 or 1}   go on",
+        f"  assay eval {typed} --samples 8       measure it more closely",
+        f"  assay export {typed} my-model        write it as a Hugging Face directory",
+        f"  assay train --resume {typed} steps={report['steps'] * 2 or 1}   go on",
     ]
     return "\n".join(lines)
 

@@ -96,15 +96,17 @@ def _engine(free: int | None, dtype: str) -> str:
     return text if free is None else f"{text}; {slots_that_fit(smollm2, free // 2, **lengths)} slots fit half of it"
 
 
-def _memory() -> tuple[int, int] | None:
+def _memory(root: pathlib.Path = pathlib.Path("/")) -> tuple[int, int] | None:
     """Total and free bytes, within the limit of a container; None where the system does not say."""
-    file = pathlib.Path("/proc/meminfo")
+    file = root / "proc/meminfo"
     if not file.is_file():
         return None
     lines = dict(line.split(":", 1) for line in file.read_text().splitlines())
     total, free = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
-    limit, used = (pathlib.Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+    limit, used, parts = (root / f"sys/fs/cgroup/memory.{name}" for name in ("max", "current", "stat"))
     if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
-        most = int(limit.read_text())
-        total, free = min(total, most), min(free, most - int(used.read_text()))
+        most, taken = int(limit.read_text()), int(used.read_text())
+        if parts.is_file():  # Files that were read stay in memory while nobody else needs it.
+            taken -= int(dict(line.split() for line in parts.read_text().splitlines()).get("inactive_file", 0))
+        total, free = min(total, most), min(free, most - taken)
     return total, free

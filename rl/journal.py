@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import pathlib
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -288,4 +289,4 @@ def _answers(run: Run, step: int) -> dict[str, tuple[float, str]]:
 
 
 def _resume_command(run: Run) -> str:
-    return f"assay train --resume {run.path}"
+    return f"assay train --resume {shlex.quote(str(run.path))}"

@@ -21,6 +21,7 @@ import verifiers
 from rl.cli import main
 from rl.configfile import parse_overrides
 from rl.console import Console, duration, evaluation_text, gain_text, one_line, report_text
+from rl.doctor import _memory
 from rl.evaluate import Evaluation
 from rl.run import Run
 
@@ -538,6 +539,33 @@ class Terminal:
         pass
 
 
+def test_a_reader_that_is_gone_does_not_end_a_run():
+    """`assay train FILE | tee log`: Ctrl-C ends both, and the run has a checkpoint to save yet."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        console = Console(stream)
+        os.close(reading)
+        for step in range(2):
+            console("stopping")
+            console("checkpoint", step=step, path=f"checkpoints/00000{step}")
+
+
+def test_memory_counts_within_a_container(tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text(f"MemTotal: {2**24} kB\nMemAvailable: {2**23} kB\n")
+    assert _memory(tmp_path) == (2**34, 2**33)
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text("max\n")
+    (group / "memory.current").write_text("3000000000\n")
+    assert _memory(tmp_path) == (2**34, 2**33)
+    (group / "memory.max").write_text("4000000000\n")
+    assert _memory(tmp_path) == (4_000_000_000, 1_000_000_000)
+    (group / "memory.stat").write_text("anon 500000000\ninactive_file 2000000000\n")  # It gives these back.
+    assert _memory(tmp_path) == (4_000_000_000, 3_000_000_000)
+    assert _memory(tmp_path / "nowhere") is None
+
+
 def test_a_terminal_sees_what_is_going_on_and_then_the_line():
     terminal = Terminal()
     console = Console(terminal)  # pyright: ignore[reportArgumentType]
@@ -561,6 +589,7 @@ def test_numbers_for_people():
     assert one_line("abcdef", 4) == "abc…"
     report = {"before": None, "after": None, "steps": 0, "seconds": 3.0, "example": None}
     assert report_text(report, "r").startswith("0 updates in 3 s.\n\nThe run is in r. Next:")
+    assert "  assay eval 'my run' --samples 8" in report_text(report, "my run")
     rewards = np.array([[1.0, np.nan], [0.0, 0.0]])
     evaluation = Evaluation(("a", "b"), rewards, (("", ""),) * 2, (("correct", "error"), ("incorrect",) * 2))
     assert "1 answers could not be judged" in evaluation_text(evaluation, 1.0)
