@@ -161,6 +161,7 @@ print(sum(int(line) for line in sys.stdin))
         stdin=b"1\n2\n3\n",
     ),
     Honest("stdin_dev", "print(open('/dev/stdin').read())", "hello", stdin=b"hello"),
+    Honest("stdin_dev_path", "import pathlib\nprint(pathlib.Path('/dev/stdin').read_text())", "x", "tmp", b"x"),
     Honest(
         "stdin_fileinput",
         """\

@@ -573,6 +573,27 @@ def test_a_language(pool, language):
     assert time.monotonic() - began < 2  # Compiled once.
 
 
+DEV_STDIN = {
+    "c": '#include <stdio.h>\nint main() { putchar(getc(fopen("/dev/stdin", "r"))); }',
+    "javascript": "console.log(require('fs').readFileSync('/dev/stdin', 'utf8'))",
+    "bash": "cat /dev/stdin",
+}
+
+
+@needs_namespaces
+@pytest.mark.parametrize("language", DEV_STDIN)
+def test_input_by_its_name(pool, language):
+    """There is no /proc for it to lead to. Most programs in JavaScript read it so."""
+    if languages.missing(language):
+        pytest.skip(f"no {languages.missing(language)} here")
+    for text in (b"7", b"8", b""):
+        found = pool.run(DEV_STDIN[language], stdin=text, language=language)
+        assert found.status == "ok", found
+        assert found.stdout.strip(b"\n\xff") == text
+    large = pool.run(DEV_STDIN[language], stdin=b"7" * (3 << 20), language=language, limits=Limits(file_mb=2))
+    assert large.status == "failed"  # Not a part of it.
+
+
 @needs_namespaces
 @pytest.mark.skipif(bool(languages.missing("c")), reason="no gcc here")
 def test_hostile_c(pool):

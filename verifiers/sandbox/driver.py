@@ -9,6 +9,7 @@ import _sitebuiltins
 import ast
 import atexit
 import builtins
+import contextlib
 import importlib
 import io
 import json
@@ -48,6 +49,8 @@ def run(entry: str, channels: int) -> None:
             os.makedirs(folder, exist_ok=True)
         with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             file.write(content)
+    if any(b"/dev/stdin" in text for text in (program, *(content for _, _, content in files))):
+        _provide_dev_stdin()
     if header["argv"]:
         for descriptor in range(3 + channels):
             os.set_inheritable(descriptor, True)
@@ -61,8 +64,6 @@ def run(entry: str, channels: int) -> None:
     _open_standard_streams()
     random.seed(0)  # A verdict can be had a second time.
     sys.argv = [NAME]
-    if b"/dev/stdin" in program:
-        _provide_dev_stdin()
     if entry:
         module, _, function = entry.partition(":")
         harness = getattr(importlib.import_module(module), function)
@@ -94,8 +95,16 @@ def _open_standard_streams() -> None:
 
 
 def _provide_dev_stdin() -> None:
-    """There is no /proc here for /dev/stdin to lead to."""
-
+    """There is no /proc here for /dev/stdin to lead to: it leads to a copy, where files may be written."""
+    copy = ""
+    with contextlib.suppress(OSError):
+        copy = os.readlink("/dev/stdin")
+    if copy and os.path.dirname(copy) == os.getcwd():  # Else it is the system's, which leads elsewhere.
+        try:
+            with open(copy, "wb") as file:
+                file.write(os.pread(0, os.fstat(0).st_size, 0))
+        except OSError:  # It is larger than a file may be, and a part of the input is worse than none.
+            os.unlink(copy)
     original = builtins.open
 
     def opened(file, *arguments, **keywords):

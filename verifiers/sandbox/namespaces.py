@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from verifiers.sandbox import kernel
 
 DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
+STDIN = ".stdin"  # Where /dev/stdin leads, below the folder to write to: `driver` puts a copy there.
 USER = 1000  # Who the programs think they are. Not 0: tarfile and others would then change owners.
 _REST = kernel.NEWPID | kernel.NEWIPC | kernel.NEWUTS | kernel.NEWNET | kernel.NEWCGROUP
 
@@ -90,6 +91,7 @@ def _build_root(readable: Iterable[str], tmp: str) -> None:
         os.makedirs(root + folder, exist_ok=True)
     if not os.path.lexists(f"{root}/dev/shm"):
         os.symlink(tmp, f"{root}/dev/shm")
+    os.symlink(f"{tmp}/{STDIN}", f"{root}/dev/stdin")
     _write(f"{root}/etc/passwd", f"sandbox:x:{USER}:{USER}:sandbox:{tmp}:/bin/sh\n")
     _write(f"{root}/etc/group", f"sandbox:x:{USER}:\n")
     kernel.pivot_root(root, f"{root}/old")
