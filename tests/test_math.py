@@ -73,6 +73,9 @@ ANSWERED = [
     "\\boxed{ 42 \\text{ km}}",
     "I first had \\boxed{41}.\nFinal answer: 42", "\\fbox{42}",
     "Final Answer: The volume is 42. I hope it is correct.",
+    "## Final Answer\n42", "### Answer\n\n$42$\n", "The final answer is:\n\n\\[\n42\n\\]",
+    "The final answer is\n$$\n42\n$$",
+    "<answer>The answer is 42</answer>", "So the answer is indeed 42.", "\\boxed{\\text{forty-two}}",
 ]  # fmt: skip
 UNANSWERED = [
     "", "42", "it is 42", "so 6 * 7 = 42", "\\boxed{42", "\\boxed{}", "\\boxed{41 \\boxed{42}}",
@@ -98,6 +101,16 @@ def test_no_answer(completion):
 def test_boxes_that_are_one_list():
     assert math(Problem("p", "", "1, 2"), "\\boxed{1} and \\boxed{2}").outcome == "correct"
     assert math(Problem("p", "", "2"), "\\boxed{1} or \\boxed{2}").outcome == "incorrect"
+    assert math(Problem("p", "", "1, 2"), "$x = \\boxed{1}$ or $x = \\boxed{2}$").outcome == "correct"
+    assert math(Problem("p", "", "2"), "$x = \\boxed{1}$ or $x = \\boxed{2}$").outcome == "incorrect"
+    assert math(Problem("p", "", "1, 2"), "The answers are 1 and 2.").outcome == "correct"
+
+
+def test_a_number_is_read_with_its_root_and_pi():
+    for gold, completion in (("\\sqrt{2}", "Hence the length is √2."), ("25\\pi", "So the area of it is 25π.")):
+        assert math_lenient(Problem("p", "", gold), completion).outcome == "correct"
+    assert math_lenient(Problem("p", "", "2"), "Hence the length is √2.").outcome == "incorrect"
+    assert math_lenient(Problem("p", "", "25"), "So the area of it is 25π.").outcome == "incorrect"
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,42 @@ PAIRS = {
          ("\\begin{cases} x^2 & x>0 \\\\ 0 & x\\le 0\\end{cases}", "\\begin{cases} x^3 & x>0 \\\\ 0 & x\\le 0\\end{cases}"),
          ("\\begin{cases} x^2 & x>0 \\\\ 0 & x\\le 0\\end{cases}", "\\begin{cases} x^2 & x\\le 0 \\\\ 0 & x>0\\end{cases}")],
     ),
+    "numbers in words": (
+        [("21", "twenty-one"), ("7", "\\text{seven}"), ("305", "three hundred and five"), ("1200", "one thousand two hundred"),
+         ("1200", "twelve hundred"), ("2/3", "two thirds"), ("1/2", "one-half"), ("seven", "7"), ("2000300", "two million three hundred")],
+        [("7", "seventy"), ("7", "seven or eight"), ("3", "third"), ("100", "hundred"), ("3", "two one"), ("1000000", "one million thousand"),
+         ("2001000", "one thousand two million"), ("10000", "one hundred hundred"), ("12", "ten two"), ("0", "and")],
+    ),
+    "logarithms without a base": (
+        [("\\log 100", "2"), ("2", "\\log 100"), ("\\log 2", "0.301030"), ("\\log 2", "\\ln 2"), ("\\log_{10} 2", "\\log 2")],
+        [("\\ln 2", "\\log_{10} 2"), ("\\log 2", "\\log 3"), ("\\ln 100", "2")],
+    ),
+    "words, looser": (
+        [("\\text{circle}", "\\text{a circle}"), ("the ellipse", "ellipse"), ("\\text{Yes}", "YES"), ("\\text{Alice and Bob}", "\\text{Bob and Alice}"),
+         ("ABCD", "\\text{ABCD}"), ("\\text{infinitely many}", "infinitely many solutions"), ("\\emptyset", "\\text{There is no solution}")],
+        [("YES", "no"), ("\\text{Alice and Bob}", "\\text{Alice and Carol}"), ("\\text{Ann, Bob, Cid}", "\\text{Bob, Ann, Cid}")],
+    ),
+    "matrices and vectors as sums": (
+        [("\\frac{1}{5}\\begin{pmatrix} 1 & -2 \\\\ 0 & 5 \\end{pmatrix}", "\\begin{pmatrix} 1/5 & -2/5 \\\\ 0 & 1 \\end{pmatrix}"),
+         ("\\begin{pmatrix}1\\\\2\\end{pmatrix}+t\\begin{pmatrix}3\\\\4\\end{pmatrix}", "\\begin{pmatrix}1+3t\\\\2+4t\\end{pmatrix}"),
+         ("(3,-2)", "3\\mathbf{i}-2\\mathbf{j}"), ("3\\mathbf{i}-2\\mathbf{j}", "\\langle 3,-2\\rangle"),
+         ("\\begin{pmatrix}0\\\\1\\\\1/2\\end{pmatrix}", "\\hat{j}+\\frac12\\hat{k}"), ("(\\pm 1, \\pm 2)", "(1,2),(1,-2),(-1,2),(-1,-2)"),
+         ("(1,2),(-1,2)", "(\\pm1,2)")],
+        [("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix}1\\\\2\\end{pmatrix}+1"), ("(3,-2)", "3\\mathbf{i}+2\\mathbf{j}"), ("(3,2)", "3+2i"),
+         ("(1,0)", "i"), ("(\\pm 1, 2)", "(1,2)"), ("(\\pm 1, \\pm 2)", "(1,2),(-1,-2)"),
+         ("\\begin{pmatrix} 1 & -2 \\\\ 0 & 5 \\end{pmatrix}", "2\\begin{pmatrix} 1 & -2 \\\\ 0 & 5 \\end{pmatrix}")],
+    ),
+    "temperatures": (
+        [("45^\\circ\\text{C}", "45"), ("45", "45^\\circ C"), ("45^\\circ C", "45 degrees Celsius"), ("45^\\circ C", "45 \\text{ degrees Celsius}"),
+         ("45^\\circ C", "45^\\circ"), ("20^\\circ\\text{C}", "68^\\circ\\text{F}"), ("-5^\\circ\\text{F}", "-5")],
+        [("20^\\circ\\text{C}", "20^\\circ\\text{F}"), ("20^\\circ\\text{C}", "21^\\circ")],
+    ),
+    "constants of integration": (
+        [("\\frac{x^3}{3}+C", "\\frac{x^3}{3} + K"), ("\\frac{x^3}{3}+C", "c + \\frac13 x^3"), ("y = C_1 e^{x} + C_2 e^{-x}", "y = c_1 e^{x} + c_2 e^{-x}"),
+         ("y=\\sin x+C", "y = k + \\sin x")],
+        [("\\frac{x^3}{3}+C", "\\frac{x^3}{3}"), ("\\frac{x^3}{3}+C", "\\frac{x^3}{3}+d"), ("\\frac{x^3}{3}+C", "\\frac{c x^3}{3}"),
+         ("\\frac{x^3}{3}+C", "\\frac{x^3}{3}+2"), ("y = C_1 e^{x} + C_2 e^{-x}", "y = c_1 e^{x} + c_1 e^{-x}"), ("a+b+C", "a+b+k+1")],
+    ),
     "nothing in front of something": ([("\\{\\}", "\\emptyset")], [("2", "\\emptyset 2"), ("2", "\\{\\}2"), ("\\emptyset", "\\emptyset 2")]),
     "names and order": (
         [("a=1, b=2", "1, 2"), ("x_1=2, x_2=3", "3, 2"), ("x=-1, x=2", "2, -1"), ("y=\\frac{1}{1-x}", "y(x)=\\frac{1}{1-x}"), ("(1,\\pm 2)", "(1,2),(1,-2)"),

@@ -20,18 +20,21 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)  # An escaped brace is no brace.
 _HASHES = re.compile(r"####[ \t]*:?[ \t]*([^\n]*)")
 _PHRASE = re.compile(
-    r"(?:\b(?:the|my|our)[ \t]+(?:final[ \t]+|correct[ \t]+)?(?:answer|(?<=correct[ \t])(?:option|choice))"
-    r"|\bfinal[ \t]+answer|^[ \t>*_#]*answer)\b[*_]*"
-    r"[ \t]*(?:(?:is|are)\b[ \t]*:?|:|(?<=\*\*)(?=\n))[*_]*[ \t]*(?:\n\s{0,4}(?=[^\s]))?(?P<rest>[^\n]*)",
+    r"(?:\b(?:the|my|our)[ \t]+(?:final[ \t]+|correct[ \t]+)?(?:answers?|(?<=correct[ \t])(?:option|choice))"
+    r"|^\#{1,6}[ \t]+(?:final[ \t]+)?answer(?=[ \t]*\n\s{0,4}\S[^\n]{0,80}\s*\Z)(?P<heading>)"
+    r"|\bfinal[ \t]+answers?|^[ \t>*_#]*answer)\b[*_]*"
+    r"[ \t]*(?:(?:is|are)\b[ \t]*:?|:|(?<=\*\*)(?=\n)|(?(heading)(?=\n)|(?!)))[*_]*[ \t]*(?:\n\s{0,4}(?=[^\s]))?"
+    r"(?P<rest>(?:(?:\\\[|\$\$)[ \t]*\n)?[^\n]*)",
     re.IGNORECASE | re.MULTILINE,
 )
 # Not the point of 3.5. A "!" may be a factorial.
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|<\||,?\s+(?:because|since)\b|,\s+(?:as|which)\b")
 # Possessive: what two of the repetitions could share would take quadratic time.
 _GAP = re.compile(  # Between boxes of one list.
-    r"(?:[\s$,;]|\\[()\[\]]|\\q?quad(?![a-z])|\\text\s*\{[^{}]{0,60}\}|\b(?:and|or)\b)*+"
+    r"(?:[\s$,;]|[a-zA-Z](?:_\{?[0-9]\}?)?\s*+=|\\[()\[\]]|\\q?quad(?![a-z])|\\text\s*\{[^{}]{0,60}\}|\b(?:and|or)\b)*+"
 )
 _JOINS = re.compile(r"[,;]|quad|\b(?:and|or)\b")
+_ADVERBS = re.compile(r"(?:(?:indeed|therefore|thus|hence|then|simply|exactly|equal to|given by)[ ,:]+)+")
 _SHORT = 200  # Characters of a text that may be one expression.
 _COMMAND = re.compile(r"\\[a-zA-Z]+|\\text\s*\{[^{}]*\}")
 _WORD = re.compile(r"[^\W\d_]{2,}|(?<!\S)I(?= [a-z]{2})")
@@ -42,8 +45,9 @@ _FORMULA = re.compile(
 )
 _NUMBER = re.compile(
     r"[\[(](?:-?[0-9][0-9./]*+,[ ]?)++-?[0-9][0-9./]*+[\])]"
-    r"|(?<![\w.])-?[$£€]?-?(?:[0-9]{1,3}(?:[ ][0-9]{3})++(?![0-9/])|[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)"
-    r"(?:\.[0-9]++)?(?:[ ]?/[ ]?[0-9]++|[eE][-+]?[0-9]++|[ ][0-9]++/[0-9]++)?+(?:[ ]?(?:\\?%|percent|°))?"
+    r"|(?<![\w.√])-?[$£€]?-?√?(?:[0-9]{1,3}(?:[ ][0-9]{3})++(?![0-9/])|[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)"
+    r"(?:\.[0-9]++)?(?:[ ]?/[ ]?[0-9]++|[eE][-+]?[0-9]++|[ ][0-9]++/[0-9]++)?+(?:√[0-9]++)?"
+    r"(?:[ ]?(?:\\?%|percent|°|π))?"
 )
 
 
@@ -108,7 +112,8 @@ def final_answer(text: str) -> str | None:
             listed.insert(0, box)
         return ", ".join(box.content for box in listed) or None
     if (tag := tagged(answer)) is not None:
-        return tag or None
+        inside = list(_PHRASE.finditer(tag))
+        return (_stated(inside[-1]["rest"]) if inside else tag) or None
     if hashes := _HASHES.findall(answer):
         return hashes[-1].strip() or None
     return _stated(phrases[-1]["rest"]) or None if phrases else None
@@ -162,7 +167,9 @@ def _stated(rest: str) -> str:
         rest = nested["rest"]
     end = _SENTENCE_END.search(rest)
     sentence = rest[: end.start()] if end else rest
-    return sentence.rpartition(" is ")[2].strip(" \t*_")  # "Final answer: the volume is 120"
+    return _ADVERBS.sub(
+        "", sentence.rpartition(" is ")[2].strip(" \t\n*_"), count=1
+    )  # "Final answer: the volume is 120"
 
 
 def gold_answer(answer: object) -> str | None:

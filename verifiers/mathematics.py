@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
 from collections.abc import Collection, Sequence
 from fractions import Fraction
@@ -23,7 +24,16 @@ from verifiers.extraction import final_answer, gold_answer, last_answer
 from verifiers.measures import Unit, parse_unit
 from verifiers.multiple_choice import read_option
 from verifiers.notation import TooLarge, Unreadable
-from verifiers.readings import FLIPPED, is_constant, members, name_and_values, readings, repaired, substituted
+from verifiers.readings import (
+    FLIPPED,
+    is_constant,
+    members,
+    name_and_values,
+    readings,
+    repaired,
+    substituted,
+    with_constants,
+)
 from verifiers.types import Outcome, Problem, Verdict
 
 _GOLD_SECONDS = 15.0  # Of wall time for sympy. Once a problem, and only for what the problem says.
@@ -122,6 +132,8 @@ def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) ->
         if _currency().search(text := gold_answer(gold) or ""):
             answers = _in_currency(text, answers, said)
         golds = [form for tree in golds for form in _carried_out(tree)]
+        if used := _constants(golds):
+            answers += [with_constants(tree, used) for tree in answers if not _unknowns(tree) & set(used.values())]
         equal = any(comparison.same(g, a) for g in golds for a in answers) or any(
             comparison.same(solution, a) for g in golds for solution in _solutions(g) for a in answers
         )
@@ -153,6 +165,12 @@ def _in_currency(gold: str, answers: list[Node], answer: str) -> list[Node]:
     factor = Node("number", (Fraction(100) if "cents" in ours else Fraction(1, 100), 0, 0))
     values = [tree.args[0] if tree.op == "mark" else tree for tree in answers]
     return [Node("*", (value, factor)) for value in values if value.op not in ("list", "set", "relation")]
+
+
+def _constants(golds: list[Node]) -> dict[str, str]:
+    """Other names for the constants of integration that a gold answer has: c for C, c_1 for C_1."""
+    used = {name for tree in golds for name in _unknowns(tree) if re.fullmatch("C(?:_[0-9])?", name)}
+    return {other + name[1:]: name for name in used for other in (("c", "K", "k") if name == "C" else ("c",))}
 
 
 def _carried_out(gold: Node) -> list[Node]:
@@ -211,6 +229,10 @@ def _alternatives(node: Node) -> list[Node]:
     """1 ± x is 1 + x and 1 - x. All signs of one expression change together."""
     if not _has_sign(node):
         return [node]
+    if node.op == "group":  # (±1, ±2) are four points.
+        items = [_alternatives(item) for item in node.args[2:]]
+        if len(items) <= 4:
+            return [Node("group", (*node.args[:2], *chosen)) for chosen in itertools.product(*items)]
     return [_replace(node, sign) for sign in ("±", "∓")]
 
 
@@ -236,6 +258,8 @@ class _Comparison:
         self.spend(1)
         if gold == answer:
             return True
+        if "text" in (gold.op, answer.op) and gold.op in ("text", "symbol") and answer.op in ("text", "symbol"):
+            return _same_words(gold, answer)
         if gold.op in ("list", "set") or answer.op in ("list", "set") or _has_sign(gold) or _has_sign(answer):
             return self.same_collection(gold, answer)
         (gold_name, golds), (name, answers) = name_and_values(gold), name_and_values(answer)
@@ -256,7 +280,9 @@ class _Comparison:
             return self.same_relation(gold, answer)
         if gold.op == "mark" or answer.op == "mark":
             return self.same_marked(gold, answer)
-        gold, answer = _vector(gold, answer), _vector(answer, gold)
+        answer = _vector(answer, gold)
+        gold = _vector(gold, answer)
+        answer = _vector(answer, gold)
         if gold.op in ("group", "matrix", "∪") or answer.op in ("group", "matrix", "∪"):
             if gold.op != answer.op or len(gold.args) != len(answer.args):
                 return False
@@ -291,7 +317,7 @@ class _Comparison:
             values = self.coordinates(gold_name, answer.args)
             if values:
                 return self.in_order(gold.args[2:], values)
-        if answer.op == "group" and gold.op == "list":  # (x, y) = (1, 2) for 1, 2
+        if answer.op == "group" and gold.op == "list" and not _has_sign(answer):  # (x, y) = (1, 2) for 1, 2
             answer = Node("list", answer.args[2:]) if answer.args[0] == "(" and answer.args[1] == ")" else answer
             return answer.op == "list" and self.in_order(gold.args, answer.args)
         left = [tree for item in members(gold) for tree in _alternatives(item)]
@@ -366,6 +392,8 @@ class _Comparison:
         if gold.op == answer.op:
             (gold_value, gold_mark), (value, mark) = gold.args, answer.args
             if gold_mark.rstrip("s.") == mark.rstrip("s."):
+                return self.same(gold_value, value)
+            if "°" in (gold_mark, mark) and gold_mark[0] == mark[0]:  # 45 degrees for 45 °C
                 return self.same(gold_value, value)
             units = _unit(gold_mark), _unit(mark)
             if units[0] is None or units[1] is None:
@@ -454,6 +482,14 @@ def _same_moment(gold: Node, answer: Node) -> bool:
     return any(other.args[0] in (at / Fraction(3600), at / Fraction(3600) - 12) for at in moment.args[0].seconds)
 
 
+def _same_words(gold: Node, answer: Node) -> bool:
+    """YES and yes; Alice and Bob, in any order. A letter is no word."""
+    ours, theirs = (sorted(re.split(r",? and |, ", node.args[0].lower())) for node in (gold, answer))
+    if len(gold.args[0]) == 1 or len(answer.args[0]) == 1:
+        return False
+    return gold.args[0].lower() == answer.args[0].lower() or (" and " in gold.args[0] and ours == theirs)
+
+
 def _quantity(node: Node) -> Node:
     """5 m, where m was read as a variable, as a quantity."""
     if node.op != "*" or not is_constant(node.args[0]) or is_constant(node):
@@ -498,6 +534,24 @@ def _flip(operators: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(FLIPPED.get(operator, operator) for operator in operators[::-1])
 
 
+def _coordinates(node: Node, axes: str) -> list[Node] | None:
+    """2, -3 of 2i - 3j; None where `node` is no sum of multiples of unit vectors."""
+    found: dict[str, list[Node]] = {axis: [] for axis in axes}
+    for term in node.args if node.op == "+" else (node,):
+        sign = term.op == "negative"
+        inside = term.args[0] if sign else term
+        factors = inside.args if inside.op == "*" else (inside,)
+        along = [factor for factor in factors if factor.op == "symbol" and factor.args[0] in found]
+        if len(along) != 1:
+            return None
+        rest = tuple(factor for factor in factors if factor != along[0])
+        value = Node("*", rest) if rest else Node("number", (Fraction(1), 0, 1))
+        found[along[0].args[0]].append(Node("negative", (value,)) if sign else value)
+    if {axis for axis, terms in found.items() if terms} <= {"i"}:  # That is an imaginary number.
+        return None
+    return [Node("+", tuple(terms)) if terms else Node("number", (Fraction(0), 0, 0)) for terms in found.values()]
+
+
 def _vector(node: Node, other: Node) -> Node:
     """A matrix of one column or one row, next to a tuple, is that tuple; [[1, 2], [3, 4]], next to a matrix, is one."""
     if node.op == "matrix" and other.op == "group":
@@ -505,6 +559,10 @@ def _vector(node: Node, other: Node) -> Node:
             return Node("group", ("(", ")", *node.args[0].args[2:]))
         if all(len(row.args) == 3 for row in node.args):
             return Node("group", ("(", ")", *(row.args[2] for row in node.args)))
+    if other.op == "matrix" or (other.op == "group" and other.args[:2] == ("(", ")")):
+        size = len(other.args) - 2 if other.op == "group" else max(len(other.args), len(other.args[0].args) - 2)
+        if size in (2, 3) and (coordinates := _coordinates(node, "ijk"[:size])):
+            return Node("group", ("(", ")", *coordinates))
     if node.op == "group" and other.op == "matrix" and all(item.op == "group" for item in node.args[2:]):
         return Node("matrix", tuple(Node("group", ("[", "]", *item.args[2:])) for item in node.args[2:]))
     return node

@@ -109,6 +109,8 @@ _REWRITES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r",? ?(?:\\text\{,? ?)?\bfor (?:all|any|every|some)\b(?:(?!\b(?:and|or)\b).)*$", ""),
     (r"\\overline\s*\{?([0-9]+)\}?", r"\\overline{\1}"),
     (r"\^\s*\{?\s*(?:\\circ|\\degree|°|o)(?![a-zA-Z])\s*\}?", "°"),
+    (r"(?:\\text ?\{ ?)?(?:°|\bdegrees?\b) ?\}?\s*(?:\\text ?\{ ?)?(C|F|[Cc]elsius|[Ff]ahrenheit)(?![a-zA-Z]) ?\}?",
+     lambda m: f" \\text{{°{m[1][0].upper()}}} "),
     (r"\^\s*\{?\s*\\prime(?![a-zA-Z])\s*\}?", "'"),
     (r"<=", "≤"), (r">=", "≥"), (r"!=", "≠"), (r"\*\*", "^"), (r"\.\.\.|\\[lc]?dots(?![a-z])", "…"),
     (r"(?<![0-9])([0-9]{1,3})((?: [0-9]{3})+)(?![0-9]| ?/)", lambda m: m[0].replace(" ", "")),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from verifiers import dates
@@ -35,6 +35,16 @@ _SETS = {  # What is said in words.
     "there are infinitely many solutions": "infinitely many",
     "no solution": "∅", "no solutions": "∅", "no real solution": "∅", "no real solutions": "∅",
     "dne": "does not exist",
+}  # fmt: skip
+_ARTICLE = re.compile(r"(?:an?|the) (?=[a-z])")
+_COUNTS = {
+    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
+    "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60,
+    "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100, "thousand": 1000, "million": 10**6,
+}  # fmt: skip
+_PARTS = {
+    "half": 2, "halve": 2, "third": 3, "fourth": 4, "quarter": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10,
 }  # fmt: skip
 _REALS = Node("group", ("(", ")", Node("negative", (_INFINITY,)), _INFINITY))
 
@@ -69,6 +79,30 @@ def _based(text: str) -> Node | None:
     return Node("mark", (Node("number", (value, 0, 0)), f"base {base}"))
 
 
+def _worded(text: str) -> Node | None:
+    """Seven, twenty-one, three hundred and five, two thirds; None where `text` is no number in words."""
+    words = re.sub(r"\\text ?\{([^{}]*)\}", r"\1", text[:200]).lower().replace("-", " ").split()
+    below = _PARTS.get(words[-1].rstrip("s")) if len(words) == 2 else None
+    total, group, last, scale = 0, 0, 0, 10**9
+    for word in words[: 1 if below else None]:
+        count = _COUNTS.get(word)
+        if word == "and" and last >= 100:
+            continue
+        fits = count is not None and (
+            (count >= 1000 and group and count < scale)
+            or (count == 100 and 0 < last < 100)
+            or (count < 100 and (not last or last >= 100 or (last >= 20 and 0 < count < 10)))
+        )
+        if count is None or not fits:
+            return None
+        if count >= 1000:
+            total, group, scale = total + group * count, 0, count
+        else:
+            group = group * 100 if count == 100 else group + count
+        last = count
+    return Node("number", (Fraction(total + group, below or 1), 0, 0)) if words else None
+
+
 def readings(text: str) -> list[Node]:
     """The trees that a text may mean: 1,234 is a number, or a list of two; 3:30 a ratio, or a time."""
     inner = gold_answer(text)
@@ -82,13 +116,21 @@ def readings(text: str) -> list[Node]:
         raise Unreadable("it is empty")
     for thousands in (True, False) if "," in clean else (True,):
         try:
-            tree = _based(clean) or _solved(parse(clean, thousands=thousands))
+            tree = (
+                _based(clean)
+                or (_worded(clean) if clean[-1].isalpha() or clean[-1] == "}" else None)
+                or _solved(parse(clean, thousands=thousands))
+            )
         except Unreadable:
             if not trees and (not thousands or "," not in clean):
                 raise
             continue
         if tree not in trees:
             trees.append(tree)
+        if _has(tree, "matrix") and (combined := _combined(tree)) != tree:
+            trees.append(combined)
+        if common := _common_logarithms(tree):
+            trees.append(common)
         if integer:  # 2kπ with k ∈ ℤ is 2nπ with n ∈ ℤ.
             letter = integer["letter"] or integer["other"]
             trees.append(substituted(tree, {letter: Node("symbol", ("an integer",))}))
@@ -102,6 +144,62 @@ def substituted(node: Node, values: dict[str, Node]) -> Node:
     if node.op == "symbol":
         return values.get(node.args[0], node)
     return Node(node.op, tuple(substituted(arg, values) if isinstance(arg, Node) else arg for arg in node.args))
+
+
+def _has(node: Node, op: str) -> bool:
+    return node.op == op or any(_has(arg, op) for arg in node.args if isinstance(arg, Node))
+
+
+def _combined(node: Node) -> Node:
+    """Multiples and sums of matrices, carried out."""
+    if node.op in ("relation", "list", "set", "or"):
+        return Node(node.op, tuple(_combined(arg) if isinstance(arg, Node) else arg for arg in node.args))
+    if node.op not in ("+", "*", "negative"):
+        return node
+    args = tuple(map(_combined, node.args))
+    matrices = [arg for arg in args if arg.op == "matrix"]
+    shapes = {tuple(len(row.args) for row in matrix.args) for matrix in matrices}
+    if node.op == "*" and len(matrices) == 1:
+        factors = tuple(arg for arg in args if arg.op != "matrix")
+        return _entrywise(lambda entry: Node("*", (*factors, entry)), *matrices)
+    if node.op == "negative" and matrices:
+        return _entrywise(lambda entry: Node("negative", (entry,)), *matrices)
+    if node.op == "+" and len(matrices) == len(args) and len(shapes) == 1:
+        return _entrywise(lambda *entries: Node("+", entries), *matrices)
+    return node
+
+
+def _entrywise(combine: Callable[..., Node], *matrices: Node) -> Node:
+    rows = zip(*(matrix.args for matrix in matrices), strict=True)
+    return Node(
+        "matrix",
+        tuple(
+            Node("group", ("[", "]", *(combine(*entries) for entries in zip(*(r.args[2:] for r in row), strict=True))))
+            for row in rows
+        ),
+    )
+
+
+def _common_logarithms(node: Node) -> Node | None:
+    """The tree with base 10 for every logarithm that names none; None where there is none."""
+    if node.op == "function" and node.args[0] == "log":
+        inside = _common_logarithms(node.args[1]) or node.args[1]
+        ten = Node("function", ("ln", Node("number", (Fraction(10), 0, 2))))
+        return Node("*", (Node("function", ("ln", inside)), Node("inverse", (ten,))))
+    changed = [_common_logarithms(arg) if isinstance(arg, Node) else None for arg in node.args]
+    if not any(changed):
+        return None
+    return Node(node.op, tuple(new or arg for new, arg in zip(changed, node.args, strict=True)))
+
+
+def with_constants(node: Node, names: dict[str, str]) -> Node:
+    """The tree with constants of integration under one name: a term K by itself, and c_1."""
+    terms = node.args if node.op == "+" else ()
+    alone = {term.args[0] for term in terms if term.op == "symbol"}
+    kept = {old: Node("symbol", (new,)) for old, new in names.items() if "_" in old or old in alone}
+    if node.op == "relation":
+        return Node("relation", (node.args[0], *(with_constants(side, names) for side in node.args[1:])))
+    return substituted(node, kept)
 
 
 def _total(node: Node) -> Node | None:
@@ -123,7 +221,9 @@ def _total(node: Node) -> Node | None:
 
 def _solved(node: Node) -> Node:
     """x < 3 and x ∈ (-∞, 3) are written as that interval, everywhere in `node`."""
-    if node.op == "text" and (said := _SETS.get(node.args[0].rstrip("."))):
+    if node.op == "text":
+        words = _ARTICLE.sub("", node.args[0].rstrip("."), count=1)
+        said = _SETS.get(node.args[0].rstrip("."), words)
         return {"ℝ": _REALS, "∅": Node("set", ())}.get(said, Node("text", (said,)))
     if node == Node("symbol", ("DNE",)):
         return Node("text", ("does not exist",))
