@@ -35,6 +35,11 @@ def judge(verifier, answer, completion):
         ("C) 42", "correct"),
         ("C: the cat", "correct"),
         ("C. Vitamin A and B", "correct"),
+        ("C. A dog", "correct"),  # Its text begins with what could be a letter, or with "not".
+        ("The answer is (C) A large city.", "correct"),
+        ("C. I and II only", "correct"),
+        ("C) Not enough information", "correct"),
+        (r"The answer is \(C\).", "correct"),
         ("option (C)", "correct"),
         ("**C**", "correct"),
         ("$C$", "correct"),
@@ -54,6 +59,10 @@ def judge(verifier, answer, completion):
         ("(C) or (D)", "incorrect"),
         ("C) or D)", "incorrect"),
         ("C. A. B.", "incorrect"),
+        ("C. D", "incorrect"),
+        ("C. or maybe D", "incorrect"),
+        ("(C) not D because", "incorrect"),
+        ("C. D and E", "incorrect"),
         ("A B C D", "incorrect"),
         ("The answer is C, not B.", "incorrect"),
         (r"\boxed{A}, \boxed{C}", "incorrect"),
@@ -118,6 +127,11 @@ def test_regex(pattern, completion, outcome):
         ({"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "integer"}]}, '["a"]', "incorrect"),
         ({"enum": [{"pattern": "("}]}, '{"pattern": "("}', "correct"),  # Data, no pattern.
         ({"properties": {"pattern": {"type": "string"}}}, '{"pattern": "("}', "correct"),
+        ({"pattern": r"^\p{L}+$"}, '"é"', "correct"),  # RE2's, and not Python's.
+        ({"properties": {"$ref": {"type": "string"}}, "enum": [{"$ref": "x"}]}, '{"$ref": "x"}', "correct"),
+        ({"$id": "http://a/b", "$defs": {"n": {"$id": "c", "type": "integer"}}, "items": {"$ref": "c"}},
+         "[1]", "correct"),
+        ({"$defs": {"n": {"type": "integer"}}, "allOf": [{"$ref": "#/$defs/n"}] * 2}, "1", "correct"),
     ],
 )  # fmt: skip
 def test_json_schema(schema, completion, outcome):
@@ -135,6 +149,10 @@ def test_json_schema(schema, completion, outcome):
         (GAME, "The answer is 57 + 75 − 67.", "correct"),
         (ALL, "8/(3-8/3)", "correct"),
         (ALL, r"8 \div \left(3 - 8 \div 3\right)", "correct"),
+        (ALL, r"\boxed{\frac{8}{3 - \frac{8}{3}}}", "correct"),
+        (ALL, r"\[\frac{8}{3 - \dfrac{8}{3}} = 24\]", "correct"),
+        (ALL, "**8/(3-8/3)** = 24", "correct"),
+        ({"numbers": [5, 3], "target": 2, "use": "at_most_once"}, "5**-3", "unparsed"),  # A power, no difference.
         ({"numbers": [1, 2], "target": 2, "use": "exactly_once"}, r"\boxed{\frac{2}{1}}", "correct"),
         (GAME, "57 + (75 - 67) = 66", "incorrect"),
         (GAME, "65", "incorrect"),
@@ -187,6 +205,17 @@ def test_countdowns_of_the_data_accept_their_solution(shared):
         ("4186 J/(kg K)", "4.186 kJ/kg/K", "correct"),
         ("180 degrees", "3.14159 rad", "correct"),
         ("2 m^2", "20000 cm²", "correct"),
+        ("2 μF", r"$2\,\mu\text{F}$", "correct"),
+        ("4 kΩ", r"4\,\text{k}\Omega", "correct"),
+        ("1 AU", "149597870700 m", "correct"),
+        ("8 fl oz", "1 cup", "correct"),
+        ("20 °C", "20 ℃", "correct"),
+        ("20 °C", "20 degrees C", "correct"),
+        ("3 kWh", "3 kilowatt-hours", "correct"),
+        ("5 km", "5 Km", "correct"),
+        ("5 km", r"\boxed{\text{5 km}}", "correct"),
+        ("5 km", r"5{,}000 m", "correct"),
+        ("62 in", "5 ft 2 in", "unparsed"),  # Not 5 ft²·in.
         ("5 m", "5 cm", "incorrect"),
         ("5 m", "-5 m", "incorrect"),
         ("5 m", "5 s", "incorrect"),
@@ -233,6 +262,8 @@ BAD = [
     (
         verifiers.json_schema,
         (None, 5, "{", {"type": "strin"}, {"$ref": "#"}, {"$ref": "http://example.com/x"}, {"pattern": "(?=a)"},
+         {"anyOf": [{"type": "integer"}, {"$ref": "http://example.com/x"}]}, {"items": {"$ref": "#/nowhere"}},
+         {"$ref": "http://["}, {"prefixItems": [{}], "$ref": "#/prefixItems/x"}, {"$schema": []}, {"$schema": 5},
          {"$schema": "http://example.com/y"}, {"const": {1, 2}}),
     ),
     (
@@ -240,7 +271,7 @@ BAD = [
         (None, {"numbers": [1], "target": 1}, {**GAME, "numbers": []}, {**GAME, "numbers": ["1"]},
          {**GAME, "numbers": [True]}, {**GAME, "target": 1.5}, {**GAME, "use": "once"}, {**GAME, "numbers": [-1]}),
     ),
-    (verifiers.units, (None, 5, "5", "five m", "5 blorps", "1e999999 m")),
+    (verifiers.units, (None, 5, "5", "five m", "5 blorps", "1e999999 m", "5 ft 2 in")),
 ]  # fmt: skip
 
 
@@ -280,6 +311,26 @@ def test_hostile_completions_are_quick(verifier, answer):
         assert verdict.reward == 0, completion[:20]
         assert verdict.trains, (completion[:20], verdict)
         assert len(json.dumps([verdict.answer, verdict.reason])) < 5000
+
+
+def test_a_completion_too_deep_for_the_schema_is_a_limit():
+    inner = {"properties": {"x": {"$ref": "#"}}}
+    for _ in range(12):
+        inner = {"allOf": [inner]}
+    assert judge(verifiers.json_schema, inner, '{"x": {"x": {}}}').outcome == "correct"
+    # At Python's own limit a library of jsonschema's raises what no `except Exception` catches.
+    assert judge(verifiers.json_schema, inner, '{"x":' * 39 + "{}" + "}" * 39).outcome == "limit"
+
+
+def test_a_schema_of_many_patterns_is_quick():
+    schema = {"patternProperties": {f"(a|b|{n})*c": {} for n in range(30)}, "additionalProperties": {"type": "integer"}}
+    few, many = ("{" + ",".join(f'"k{n}":1' for n in range(count)) + "}" for count in (100, 8000))
+    assert judge(verifiers.json_schema, schema, few).outcome == "correct"
+    assert within(0.25, lambda: judge(verifiers.json_schema, schema, many)).outcome == "limit"
+    slow = "[ab]*a[ab]{900}c"  # RE2 takes a step for each of its instructions and each character.
+    for verifier, answer in ((verifiers.regex, slow), (verifiers.json_schema, {"pattern": slow})):
+        text = "".join("ab"[n * n % 7 < 3] for n in range(49_000))
+        assert within(0.25, lambda v=verifier, a=answer, t=text: judge(v, a, f'"{t}"')).outcome == "limit"
 
 
 def test_a_schema_that_branches_is_a_limit():

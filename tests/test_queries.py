@@ -67,6 +67,14 @@ def test_verdicts(completion, outcome):
         ("SELECT 1", "SELECT '1'", "incorrect"),
         ("SELECT NULL", "SELECT NULL", "correct"),
         ("SELECT NULL", "SELECT 0", "incorrect"),
+        (
+            "SELECT name FROM p WHERE age > 99",
+            "SELECT name FROM p WHERE age > 98",
+            "correct",
+        ),  # No rows, and as many ...
+        ("SELECT name FROM p WHERE age > 99", "SELECT name, age FROM p WHERE age > 99", "incorrect"),  # ... columns.
+        ("SELECT name FROM p WHERE age > 99", "-- There are none.", "incorrect"),
+        ("SELECT name FROM p WHERE age > 99", ";", "incorrect"),
     ],
 )
 def test_rows(query, completion, outcome):
@@ -130,6 +138,8 @@ def test_what_never_ends_is_a_limit(completion):
         "SELECT 'a' LIKE '" + "%a" * 4000 + "'",
         "SELECT json_extract('" + "[" * 4000 + "', '$')",
         "SELECT " + "1, " * 3000 + "1",
+        "[" * 10_000,
+        "WITH " + ", ".join(f"a{n} AS (SELECT 1)" for n in range(450)) + " SELECT 1",
     ],
 )
 def test_hostile_queries_are_quick(completion):
@@ -148,6 +158,7 @@ def test_hostile_queries_are_quick(completion):
         ({"query": OLD, "databases": ONE}, "a list of"),
         ({"query": OLD, "databases": [3]}, "SQL scripts"),
         ({"query": "SELEC", "databases": [ONE]}, "syntax error"),
+        ({"query": "-- none", "databases": [ONE]}, "no query"),
         ({"query": "SELECT x FROM p", "databases": [ONE]}, "no such column"),
         ({"query": "DELETE FROM p", "databases": [ONE]}, "not authorized"),
         ({"query": OLD, "databases": ["CREATE"]}, "incomplete input"),

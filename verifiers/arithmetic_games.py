@@ -21,12 +21,13 @@ _MAX_DEPTH = 50
 
 _TAG = re.compile(r"<answer>([^<]*)</answer>\s*\Z")
 _WRITTEN = [
-    (re.compile(r"\\(?:left|right)\b|\\[,;:! ]|[$`]|\*\*(?=[^*]*\Z)|^\s*\*\*"), " "),
+    (re.compile(r"\\(?:left|right)\b|\\[,;:! ()\[\]]|[$`]"), " "),
+    (re.compile(r"^\s*\*\*([^*]+(?:\*[^*]+)*)\*\*(?=[\s.]*(?:=|\Z))|\*\*[\s.]*\Z"), r"\1"),  # Bold type, and no power.
     (re.compile(r"\\(?:times|cdot)\b|[×·⋅∗]"), "*"),
     (re.compile(r"\\div\b|[÷∕]"), "/"),
     (re.compile(r"[−–]"), "-"),
-    (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"((\1)/(\2))"),
 ]
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _TOKEN = re.compile(r"\s*(?:(?P<number>[0-9]+)|(?P<sign>[-+*/()]))")
 
 
@@ -128,6 +129,10 @@ def _read(text: str) -> tuple[Fraction | None, Counter[int], Fraction | None]:
         raise _TooLargeError(f"an expression of {len(text)} characters, more than {MAX_LENGTH}")
     for pattern, spelling in _WRITTEN:
         text = pattern.sub(spelling, text)
+    for _ in range(_MAX_DEPTH):  # From the innermost out.
+        text, count = _FRACTION.subn(r"((\1)/(\2))", text)
+        if not count:
+            break
     text = text.strip().rstrip(". ")
     left, equals, right = text.partition("=")
     reader = _Reader(_tokens(left))

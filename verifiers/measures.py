@@ -21,12 +21,15 @@ _TOKEN = re.compile(r"\s*(?:(?P<name>[A-Za-zÅΩμ°%]+)|(?P<number>[-+]?[0-9]+)
 _WRITTEN = [  # LaTeX and unicode, as the grammar spells them.
     (re.compile(r"\\(?:text|textrm|mathrm|rm|mbox|operatorname|unit|si)\b\s*"), " "),
     (re.compile(r"\^?\s*\{?\s*(?:\\circ|\\degree|º|˚)\s*\}?"), "°"),
+    (re.compile("([℃℉])"), lambda sign: {"℃": "°C", "℉": "°F"}[sign[0]]),
+    (re.compile(r"\{\s*([kMGTmn])\s*\}\s*(?=\\Omega\b|[Ω\u2126])"), r"\1"),  # \text{k}\Omega
     (re.compile(r"\\[Oo]hm(?:s\b)?|\\Omega\b|\u2126"), "Ω"),
-    (re.compile(r"\\mu\s*|\u00b5"), "μ"),
+    (re.compile(r"\\mu[\s{}]*|\u00b5"), "μ"),  # A prefix, also in \mu\text{F}.
     (re.compile(r"\\AA\b|\u212b"), "Å"),
     (re.compile(r"\\(?:cdot|times)\b|[⋅×∙]"), "·"),
     (re.compile(r"\\[,;:! ]|~"), " "),
     (re.compile(r"\\%"), "%"),
+    (re.compile(r"(?<=[A-Za-z])-(?=[A-Za-z])"), " "),  # kilowatt-hours
     (re.compile(r"\^\s*\{\s*([-+]?[0-9]+)\s*\}"), r"^\1"),
     (re.compile(r"\\[dt]?frac\s*\{((?:[^{}]|\{[^{}]*\})*)\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}"), r"(\1)/(\2)"),
     (re.compile(r"°[\s{}]+(?=[CFK]\b)"), "°"),
@@ -45,9 +48,16 @@ _NAMES = {  # What people write and pint does not know.
     "Kelvins": "kelvin",
     "degrees_celsius": "degC",
     "degree_celsius": "degC",
+    "degrees_c": "degC",
+    "degree_c": "degC",
+    "deg_c": "degC",
+    "centigrade": "degC",
     "degrees_centigrade": "degC",
     "degrees_fahrenheit": "degF",
     "degree_fahrenheit": "degF",
+    "degrees_f": "degF",
+    "degree_f": "degF",
+    "deg_f": "degF",
     "degrees_kelvin": "kelvin",
     "hrs": "hour",
     "mins": "minute",
@@ -57,6 +67,16 @@ _NAMES = {  # What people write and pint does not know.
     "wks": "week",
     "lbs": "pound",
     "ozs": "ounce",
+    "fl_oz": "fluid_ounce",
+    "AU": "astronomical_unit",
+    "rev": "turn",
+    "revs": "turn",
+    "Ohm": "ohm",
+    "Km": "kilometer",
+    "KM": "kilometer",
+    "Kg": "kilogram",
+    "KG": "kilogram",
+    "KB": "kilobyte",
     "kmh": "kph",
     "kmph": "kph",
     "sqft": "square_foot",
@@ -125,7 +145,10 @@ def _tokens(text: str) -> list[tuple[str, str]] | None:
         found = _TOKEN.match(text, at)
         if found is None:
             return None
-        tokens.append((str(found.lastgroup), found[str(found.lastgroup)]))
+        kind = str(found.lastgroup)
+        if kind == "number" and tokens and tokens[-1][0] == "name" and re.match(r"\s+[0-9]", found[0]):
+            return None  # The 2 of "5 ft 2 in" is no power.
+        tokens.append((kind, found[kind]))
         at = found.end()
     return tokens
 

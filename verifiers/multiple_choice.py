@@ -15,10 +15,18 @@ _ONE = re.compile(
     re.DOTALL,
 )
 _LABELED = re.compile(r"(?:^|[\s(,/&|])\(?[A-Za-z][.):](?=\s|$)|\([A-Za-z]\)")  # "(B)", "B)", "B."
-_AND_ANOTHER = re.compile(
-    r"[).]?\s*(?:,(?!\s+(?:because|since|as|for)\b)|/|&|\||\bor\b|\band\b|\bbut\b|\bnot\b|[A-Z]\b)", re.IGNORECASE
+_JOINED = r"[/&|]|,(?!\s+(?:because|since|as|for)\b)"
+# Behind a bare letter, "C or", "C D"; behind a labeled one, whose text may begin with "A", "I and II" or "Not", only a
+# letter that stands alone: "C. or D", "C) D)".
+_AND_ANOTHER = re.compile(rf"\s*(?:{_JOINED}|\b(?:or|and|but|not)\b|[A-Z]\b)", re.IGNORECASE)
+_ALONE = (
+    r"\(?[A-Z](?=\s*$|[).:](?:\s|$)|\s+(?:because|since)\b|\s*(?:[,/&|]|\b(?:or|and|but|not)\b)\s*\(?[A-Z](?![A-Z]))"
+)
+_LABELED_AND_ANOTHER = re.compile(
+    rf"[).:]*\s*(?:{_JOINED}|(?:or|and|but|not)\b(?:\s+\w+){{0,2}}?\s+{_ALONE}|{_ALONE})", re.IGNORECASE
 )
 _BECAUSE = re.compile(r",?\s+(?:because|since|as|for)\b", re.IGNORECASE)
+_DELIMITERS = re.compile(r"\\[()\[\]]")
 _MARKS = " \t\r\n*_`$\"'"
 _MAX_LENGTH = 1000  # Characters of an answer: an option may be written out behind its letter.
 
@@ -57,14 +65,15 @@ def read_option(text: str) -> str | None:
     """The letter that `text` is, in upper case; "??" where it hedges; None if it is no option."""
     if len(text) > _MAX_LENGTH:
         return None
-    text = unicodedata.normalize("NFKC", _WRAPPED.sub(r"\1", text)).strip(_MARKS)
+    text = unicodedata.normalize("NFKC", _WRAPPED.sub(r"\1", _DELIMITERS.sub(" ", text))).strip(_MARKS)
     one = _ONE.fullmatch(text.rstrip(". " + _MARKS))
     if one is None:
         return None
     letter, rest = one["in"] or one["bare"], one["rest"].strip(_MARKS)
-    if rest and (_AND_ANOTHER.match(one["rest"]) or _LABELED.search(rest)):
+    labeled = one["in"] or one["rest"][:1] in (".", ")", ":")
+    if rest and ((_LABELED_AND_ANOTHER if labeled else _AND_ANOTHER).match(one["rest"]) or _LABELED.search(rest)):
         return "??"
     # "C. text", "C) text", "(C) text", "C because ..."; "a banana" is no option.
-    if rest.strip(".):") and not (one["in"] or rest[0] in ".):" or _BECAUSE.match(one["rest"])):
+    if rest.strip(".):") and not (labeled or _BECAUSE.match(one["rest"])):
         return None
     return letter.upper()

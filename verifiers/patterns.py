@@ -9,7 +9,7 @@ from verifiers.extraction import after_thinking
 from verifiers.types import Outcome, Problem, Verdict
 
 MAX_LENGTH = 100_000  # Characters of a completion.
-MAX_WORK = 100_000_000  # Characters times instructions of the pattern's program.
+MAX_WORK = 40_000_000  # Characters times instructions of the pattern's program.
 _MAX_MEMORY = 1 << 20  # Bytes of a compiled pattern: `((a{99}){99}){99}` is refused.
 
 

@@ -15,6 +15,8 @@ _MAX_DIGITS = 100
 _MAX_EXPONENT = 300
 _EXACT_DIGITS = 6  # Significant digits from which a rounded number is taken for the exact one.
 
+_GROUPS = re.compile(r"(?<=[0-9])(?:\{,\}|\\,|[\u2009\u202f])(?=[0-9]{3}(?![0-9]))")  # 1{,}000, as TeX writes 1,000.
+_WRAPPED = re.compile(r"\s*\\(?:text|textbf|textrm|mathrm|mathbf|mbox|rm)\s*\{([^{}\\]*)\}\s*")
 _SPACES = re.compile(r"\\[,;:! ]|~|\\quad\b|[\u00a0\u2009\u202f]")
 _NUMBER = re.compile(
     r"(?P<sign>[-+−])?\s*(?:\\[dt]?frac\s*\{(?P<top>[0-9]+)\}\s*\{(?P<bottom>[0-9]+)\}"
@@ -111,7 +113,9 @@ def _read(text: str) -> _Quantity | None:
     """
     if len(text) > _MAX_LENGTH:
         return None
-    text = _SPACES.sub(" ", text).strip(" \t\r\n$*").rstrip(". ")
+    if wrapped := _WRAPPED.fullmatch(text):  # \text{5 km}
+        text = wrapped[1]
+    text = _SPACES.sub(" ", _GROUPS.sub(",", text)).strip(" \t\r\n$*").rstrip(". ")
     found = _NUMBER.match(text)
     unit = measures.parse_unit(text[found.end() :].replace("$", " ")) if found else None
     if found is None or unit is None:

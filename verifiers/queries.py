@@ -48,7 +48,8 @@ _FORBIDDEN = {  # They reach out, are random, tell the time, or work long before
     "format", "current_date", "current_time", "current_timestamp",
 }  # fmt: skip
 _TOKEN = re.compile(
-    r"""'(?:[^']|'')*+'|"(?:[^"]|"")*+"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|[\w$]+|\S""", re.DOTALL
+    r"""'(?:[^']|'')*+'|"(?:[^"]|"")*+"|`[^`]*(?:`|\Z)|\[[^\]]*(?:\]|\Z)|--[^\n]*|/\*.*?(?:\*/|\Z)|[\w$]+|\S""",
+    re.DOTALL,
 )
 
 
@@ -61,11 +62,17 @@ class _Answer(NamedTuple):
     databases: tuple[str, ...]
 
 
+class _Result(NamedTuple):
+    columns: int
+    rows: list[tuple[Any, ...]]
+
+
 def sql(problem: Problem, completion: str) -> Verdict:
     """Correct iff the query gives the same rows as the problem's own query, on every database.
 
-    Rows are compared as a multiset, in order where the problem's query ends in ORDER BY; columns by position; real
-    numbers to 10 significant digits. One database lets lucky queries pass: give several, with different rows.
+    Rows are compared as a multiset, in order where the problem's query ends in ORDER BY; columns by number
+    and position; real numbers to 10 significant digits. One database lets lucky queries pass: give several, with
+    different rows.
 
     Args:
       problem: `answer` is `{"query": "SELECT ...", "databases": ["CREATE TABLE ...; INSERT ...", ...]}`.
@@ -94,8 +101,11 @@ def sql(problem: Problem, completion: str) -> Verdict:
             return Verdict(0, Outcome.LIMIT, shown, f"{error} {where}"[:300], info=info)
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
             return Verdict(0, Outcome.INCORRECT, shown, f"{error}, {where}"[:300], info=info)
-        if not _same(rows, found, ordered=_is_ordered(answer.query)):
-            why = f"{len(found)} rows, other than the {len(rows)} expected, {where}"
+        if found.columns != rows.columns:
+            why = f"{found.columns} columns, other than the {rows.columns} expected, {where}"
+            return Verdict(0, Outcome.INCORRECT, shown, why, info=info)
+        if not _same(rows.rows, found.rows, ordered=_is_ordered(answer.query)):
+            why = f"{len(found.rows)} rows, other than the {len(rows.rows)} expected, {where}"
             return Verdict(0, Outcome.INCORRECT, shown, why, info=info)
     return Verdict(1, Outcome.CORRECT, shown, f"the same rows on {len(expected)} databases", info=info)
 
@@ -115,7 +125,7 @@ def _answer(answer: Any) -> _Answer | str:
 
 
 @functools.lru_cache(maxsize=32)
-def _expected(answer: _Answer) -> list[list[tuple[Any, ...]]]:
+def _expected(answer: _Answer) -> list[_Result]:
     return [_run(script, answer.query) for script in answer.databases]
 
 
@@ -131,8 +141,8 @@ def _database(script: str) -> bytes:
         connection.close()
 
 
-def _run(script: str, query: str) -> list[tuple[Any, ...]]:
-    """The rows of a query.
+def _run(script: str, query: str) -> _Result:
+    """What a query finds.
 
     Raises:
       _LimitError: it used up a limit.
@@ -150,12 +160,12 @@ def _run(script: str, query: str) -> list[tuple[Any, ...]]:
         for pragma in ("query_only = 1", "trusted_schema = 0", "temp_store = 2", "cache_size = -8192"):
             connection.execute(f"PRAGMA {pragma}")
         connection.set_authorizer(_allows)
-        return _rows(connection, query)
+        return _result(connection, query)
     finally:
         connection.close()
 
 
-def _rows(connection: sqlite3.Connection, query: str) -> list[tuple[Any, ...]]:
+def _result(connection: sqlite3.Connection, query: str) -> _Result:
     used, began, started, why = 0, _memory(), time.thread_time(), ""
 
     def look() -> bool:
@@ -173,7 +183,10 @@ def _rows(connection: sqlite3.Connection, query: str) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     size = 0
     try:
-        for row in connection.execute(query):
+        cursor = connection.execute(query)
+        if cursor.description is None:
+            raise ValueError("no query: a comment, or nothing")
+        for row in cursor:
             rows.append(row)
             size += sum(len(value) for value in row if isinstance(value, str | bytes))
             if len(rows) > MAX_ROWS or size > _MAX_MEMORY // 16:
@@ -186,7 +199,7 @@ def _rows(connection: sqlite3.Connection, query: str) -> list[tuple[Any, ...]]:
         raise _LimitError("out of memory") from None
     except sqlite3.DataError:
         raise _LimitError(f"a value of more than {MAX_TEXT} bytes") from None
-    return rows
+    return _Result(len(cursor.description), rows)
 
 
 def _allows(action: int, first: str | None, second: str | None, *_: str | None) -> int:
@@ -203,12 +216,12 @@ def _memory() -> int:
 def _check_names(query: str) -> None:
     """Refuses tables of WITH that name each other too often: SQLite expands them, and 20 levels of two are 2^20."""
     tokens = _tokens(query)
-    names = {_named(tokens, at) for at, token in enumerate(tokens) if token == "as"} - {None}
+    names = {name for at, token in enumerate(tokens) if token == "as" and (name := _named(tokens, at)) is not None}
+    # "t.id" is a column.
+    counts = Counter(token for token, after in itertools.pairwise([*tokens, ""]) if after != ".")
     uses = 1
     for name in names:
-        # "t.id" is a column.
-        count = sum(token == name and after != "." for token, after in zip(tokens, [*tokens[1:], ""], strict=True))
-        uses *= max(1, count - 1)
+        uses *= max(1, counts[name] - 1)
         if uses > _MAX_EXPANSION:
             raise _LimitError(f"tables of WITH that stand for more than {_MAX_EXPANSION}")
 

@@ -18,9 +18,21 @@ from verifiers.judging import fences
 from verifiers.types import Outcome, Problem, Verdict
 
 MAX_STEPS = 5_000  # Keywords applied to values.
+_MAX_DEPTH = 200  # Keywords inside each other. Python's own limit comes later, where a library raises no `Exception`.
+_WORK_PER_STEP = patterns.MAX_WORK // MAX_STEPS  # Characters times instructions of a pattern's program.
 _DATA = ("const", "enum", "examples", "default")  # What stands there is no schema.
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
-_fuel: contextvars.ContextVar[list[int]] = contextvars.ContextVar("fuel")
+
+class _Fuel:
+    """The steps left; the depth of keywords; the references that are being followed, each with the value it judges."""
+
+    def __init__(self) -> None:
+        self.left, self.depth = MAX_STEPS, 0
+        self.followed: set[tuple[int, int]] = set()
+
+
+_fuel: contextvars.ContextVar[_Fuel] = contextvars.ContextVar("fuel")
 
 
 class BadSchemaError(ValueError):
@@ -66,13 +78,13 @@ def json_schema(problem: Problem, completion: str) -> Verdict:
 def _first_fault(validator: Any, value: Any) -> str | None:
     from referencing.exceptions import Unresolvable
 
-    token = _fuel.set([MAX_STEPS])
+    token = _fuel.set(_Fuel())
     try:
         error = next(validator.iter_errors(value), None)
     except Unresolvable as error:
         raise BadSchemaError(f"a $ref leads nowhere, and nothing is fetched: {error}") from None
-    except RecursionError:
-        raise BadSchemaError("the schema refers to itself without end") from None
+    except RecursionError:  # Its caller is deep in calls.
+        raise json_texts.TooLargeError("too deep to be checked") from None
     finally:
         _fuel.reset(token)
     return None if error is None else f"{error.json_path}: {error.message}"[:300]
@@ -90,19 +102,22 @@ def _key(schema: Any) -> str:
 
 @functools.lru_cache(maxsize=512)
 def _validator(text: str) -> Any:
-    from jsonschema import exceptions, validators
+    from jsonschema import FormatChecker, exceptions, validators
     from referencing import Registry
 
     schema = json.loads(text)
     if not isinstance(schema, dict | bool):
         raise BadSchemaError(f"a schema is an object or a truth value, got {schema!r:.60}")
     named = schema.get("$schema") if isinstance(schema, dict) else None
+    if named is not None and not isinstance(named, str):
+        raise BadSchemaError(f"$schema must be an address, got {named!r:.80}")
     kind: Any = validators.validator_for(schema, default=validators.Draft202012Validator)
-    if named and kind.META_SCHEMA["$schema"].rstrip("#") != str(named).rstrip("#"):
+    if named and kind.META_SCHEMA["$schema"].rstrip("#") != named.rstrip("#"):
         raise BadSchemaError(f"unknown $schema {named!r:.80}: use https://json-schema.org/draft/2020-12/schema")
     try:
-        kind.check_schema(schema)
+        kind.check_schema(schema, format_checker=FormatChecker(()))  # Whose "regex" is Python's, and ours RE2's.
         _check_patterns(schema)
+        _check_references(kind, schema)
     except exceptions.SchemaError as error:
         raise BadSchemaError(f"no schema: {error.json_path}: {error.message}") from None
     except patterns.BadPatternError as error:
@@ -128,6 +143,28 @@ def _check_patterns(schema: Any) -> None:
                 _check_patterns(value)
 
 
+def _check_references(kind: Any, schema: Any) -> None:
+    """Follows every reference, so that one that leads nowhere is found before an answer comes there."""
+    from jsonschema_specifications import REGISTRY
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import specification_with
+
+    specification = specification_with(kind.META_SCHEMA["$schema"])
+    whole = specification.create_resource(schema)
+    waiting = [(REGISTRY.resolver_with_root(whole), whole)]
+    while waiting:
+        resolver, resource = waiting.pop()
+        if isinstance(resource.contents, dict):
+            for name in _REFERENCES:
+                if isinstance(reference := resource.contents.get(name), str):
+                    try:
+                        resolver.lookup(reference)
+                    except (Unresolvable, ValueError) as error:
+                        why = f"the {name} {reference!r:.80} leads nowhere, and nothing is fetched: {error}"
+                        raise BadSchemaError(why) from None
+        waiting += [(resolver.in_subresource(inner), inner) for inner in resource.subresources()]
+
+
 @functools.cache
 def _bounded(kind: Any) -> Any:
     """A kind of validator whose keywords use up fuel, and whose patterns are RE2's."""
@@ -140,33 +177,56 @@ def _bounded(kind: Any) -> Any:
         "uniqueItems": _unique_items,
         "multipleOf": _multiple_of,
     }
-    keywords = {name: _counted(ours.get(name) or rule) for name, rule in kind.VALIDATORS.items()}
+    keywords = {name: _counted(ours.get(name) or rule, name in _REFERENCES) for name, rule in kind.VALIDATORS.items()}
     return validators.extend(kind, keywords)
 
 
-def _counted(rule: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
+def _counted(rule: Callable[..., Any], refers: bool) -> Callable[..., Iterator[Any]]:
     def checks(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        fuel = _fuel.get()
-        fuel[0] -= 1 + (len(instance) // 10 if isinstance(instance, str | list | dict) else 0)
-        if fuel[0] < 0:
-            raise json_texts.TooLargeError(f"more than {MAX_STEPS} steps to check it")
-        yield from rule(validator, value, instance, schema) or ()
+        _spend(1 + (len(instance) // 10 if isinstance(instance, str | list | dict) else 0))
+        fuel, here = _fuel.get(), (id(schema), id(instance))
+        if refers and here in fuel.followed:
+            raise BadSchemaError(f"the schema refers to itself without end, by {value!r:.60}")
+        if fuel.depth == _MAX_DEPTH:
+            raise json_texts.TooLargeError(f"more than {_MAX_DEPTH} keywords inside each other to check it")
+        fuel.depth += 1
+        if refers:
+            fuel.followed.add(here)
+        try:
+            yield from rule(validator, value, instance, schema) or ()
+        finally:
+            fuel.depth -= 1
+            if refers:
+                fuel.followed.remove(here)
 
     return checks
+
+
+def _spend(steps: int) -> None:
+    fuel = _fuel.get()
+    fuel.left -= steps
+    if fuel.left < 0:
+        raise json_texts.TooLargeError(f"more than {MAX_STEPS} steps to check it")
+
+
+def _matches(pattern: str, text: str) -> bool:
+    _spend(len(text) * patterns.compiled(pattern).programsize // _WORK_PER_STEP)
+    return patterns.search(pattern, text)
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:
     from jsonschema.exceptions import ValidationError
 
-    if isinstance(instance, str) and not patterns.search(pattern, instance):
+    if isinstance(instance, str) and not _matches(pattern, instance):
         yield ValidationError(f"{instance!r:.80} does not match {pattern!r:.80}")
 
 
 def _pattern_properties(validator: Any, rules: dict[str, Any], instance: Any, schema: Any) -> Iterator[Any]:
     if isinstance(instance, dict):
+        _spend(len(rules) * len(instance) // 10)
         for pattern, rule in rules.items():
             for name, value in instance.items():
-                if patterns.search(pattern, name):
+                if _matches(pattern, name):
                     yield from validator.descend(value, rule, path=name, schema_path=pattern)
 
 
@@ -177,8 +237,9 @@ def _additional_properties(validator: Any, rule: Any, instance: Any, schema: Any
         return
     described = schema.get("properties", {})
     by_pattern = schema.get("patternProperties", {})
+    _spend(len(by_pattern) * len(instance) // 10)
     for name, value in instance.items():
-        if name in described or any(patterns.search(pattern, name) for pattern in by_pattern):
+        if name in described or any(_matches(pattern, name) for pattern in by_pattern):
             continue
         if rule is False:
             yield ValidationError(f"{name!r:.80} is no property that is allowed")
