@@ -184,6 +184,7 @@ def test_a_kind(name, given, accepted, rejected):
         ("It costs 3.50 dollars.", 1),
         ("We met at 5 p.m. in Rome. It rained.", 2),
         ("We met at 5 p.m. The rain fell.", 2),
+        ("Is it 5 p.m.? Rain fell, etc.! It fell.", 3),
         ("Wait... what? No... Yes.", 3),
         ('He said "Stop." She did.', 2),
         ("What?! Really?!", 2),

@@ -35,6 +35,7 @@ def test_exact(gold, completion, outcome):
         "The answer is 72 apples.", "so 70 + 2\n#### $72", "Final answer: **72**", "\\boxed{72\\%}",
         "The answer is $72.00.",
         "<think>71?</think>72", "\\boxed{72 degrees}", "\\$72",
+        r"\boxed{72 \text{ apples}}", r"\boxed{72\,\text{km/h}}", r"The answer is \(72\).", r"\[72\]",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("gold", [72, "72", 72.0, "It is 72.\n#### 72", "$72$", "\\boxed{72}"])
@@ -48,7 +49,10 @@ def test_number_accepts(gold, completion):
         ("73", "incorrect"), ("-72", "incorrect"), ("7.2", "incorrect"), ("72.0001", "incorrect"), ("\\boxed{73}",
         "incorrect"),
         ("72 73", "unparsed"), ("It is 72", "unparsed"), ("71 + 1 = 72", "unparsed"), ("72 apples", "unparsed"),
-        ("", "unparsed"), ("seventy-two", "unparsed"), ("7,2", "unparsed"), ("72,", "unparsed"), ("72 or 73",
+        ("", "unparsed"), ("seventy-two", "unparsed"), ("7,2", "unparsed"), ("72,", "unparsed"),
+        ("The answer is 72 thousand.", "unparsed"),
+        (r"\boxed{72 \text{ million}}", "unparsed"), ("\\boxed{72k}", "unparsed"), ("#### 72 plus tax", "unparsed"),
+        ("72 or 73",
         "unparsed"),
         ("The answer is 72 or 73.", "unparsed"), ("The answer is 72 not", "unparsed"), ("#### 71\n#### 72 or so",
         "unparsed"),
@@ -63,7 +67,7 @@ def test_number_refuses(completion, outcome):
     assert judge(number, 72, completion) == outcome
 
 
-@pytest.mark.parametrize("gold", ["", "seventy", None, True, [72], {"n": 72}, float("nan"), "1" * 2000])
+@pytest.mark.parametrize("gold", ["", "seventy", None, True, [72], {"n": 72}, float("nan"), "1" * 2000, "5 million"])
 def test_number_gold_that_is_no_number_is_an_error(gold):
     verdict = number(Problem("p", "", gold), "72")
     assert verdict.outcome is Outcome.ERROR
@@ -72,6 +76,8 @@ def test_number_gold_that_is_no_number_is_an_error(gold):
 
 def test_number_with_separators_and_signs():
     assert judge(number, 1234567, "1,234,567") == "correct"
+    assert judge(number, 1234567, r"1{,}234{,}567") == judge(number, 1234567, r"1\,234\,567") == "correct"
+    assert judge(number, 1234, r"1\,23") == judge(number, 1234, "1{,}2,34") == "unparsed"
     assert judge(number, -5, "-5") == judge(number, -5, "\u22125") == "correct"
     assert judge(number, 0.5, ".5") == "correct"
     assert judge(number, 10**30 + 1, str(10**30)) == "incorrect"  # Exact, beyond what a float can tell apart.

@@ -10,8 +10,16 @@ from verifiers.types import Outcome, Problem, Verdict
 
 # ASCII digits only, and commas only between groups of three: "1,23" is no number.
 _NUMBER = re.compile(r"([-+]?)\\?\$?([0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?: ?\\?%)?")
-_UNIT = re.compile(r"[ ]?[A-Za-z][A-Za-z ]*")
-_HEDGE = re.compile(r"\b(?:or|and|not|to|but|maybe|perhaps)\b", re.IGNORECASE)
+_UNIT = re.compile(r"[ ]*[A-Za-z]+(?:[ /]+[A-Za-z]+)*+[ ]*")
+# What makes another number of it, or takes it back.
+_NO_UNIT = re.compile(
+    r"\b(?:or|and|not|to|but|maybe|perhaps|plus|minus|k|(?:hundred|thousand|million|billion|trillion)s?)\b",
+    re.IGNORECASE,
+)
+_WORDS = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox|rm)\s*\{([^{}\\]*)\}")  # 72 \text{ apples}
+_SPACES = re.compile(r"\\[,;:! ]|~")
+_DELIMITERS = re.compile(r"\\[()\[\]]")
+_GROUPS = re.compile(r"(?<=[0-9])(?:\{,\}|\\[,!])(?=[0-9]{3}(?![0-9]))")  # 1{,}000 and 1\,000, as TeX writes 1,000.
 _MAX_LENGTH = 1000
 
 
@@ -61,12 +69,16 @@ def number(problem: Problem, completion: str) -> Verdict:
 
 def _read(text: str, *, unit: bool) -> Fraction | None:
     """The number that `text` is, exactly, with words behind it if `unit`; None if it is none."""
+    text = text.strip()
+    if len(text) > _MAX_LENGTH:
+        return None
+    text = _DELIMITERS.sub("", _SPACES.sub(" ", _WORDS.sub(r"\1", _GROUPS.sub(",", text))))
     text = text.strip(" \t\r\n*$").rstrip(".* ").replace("\u2212", "-")
-    found = _NUMBER.match(text) if len(text) <= _MAX_LENGTH else None
+    found = _NUMBER.match(text)
     if found is None:
         return None
     rest = text[found.end() :].replace("$", "")
-    if rest and not (unit and _UNIT.fullmatch(rest) and not _HEDGE.search(rest)):
+    if rest.strip() and not (unit and _UNIT.fullmatch(rest) and not _NO_UNIT.search(rest)):
         return None
     value = Fraction(found[2].replace(",", ""))
     return -value if found[1] == "-" else value

@@ -39,7 +39,8 @@ def count_sentences(text: str) -> int:
     text = text.strip()
     count, start = 0, 0
     for end in _END.finditer(text):
-        if end.group()[0] == "." and not _is_end(text, start, end):
+        marks = end.group()
+        if marks[0] == "." and "?" not in marks and "!" not in marks and not _is_end(text, start, end):
             continue
         count += 1
         start = end.end()
@@ -47,17 +48,23 @@ def count_sentences(text: str) -> int:
 
 
 def _is_end(text: str, start: int, end: re.Match[str]) -> bool:
-    following = text[end.end() : end.end() + 60].split(maxsplit=1)
-    after = following[0].strip("\"'“‘(*_[.,;:!?)”’") if following else ""
     if end.group().startswith(".."):  # "Wait ... what"
-        return after[:1].isupper()
+        return _following(text, end)[:1].isupper()
     found = _LAST_WORD.search(text, max(start, end.start() - 40), end.start())
     word = found.group().lower() if found else ""
     if _ABBREVIATIONS.fullmatch(word):
+        after = _following(text, end)
         return bool(_CLOSES.fullmatch(word) and after[:1].isupper() and _STARTERS.fullmatch(after.lower()))
     if _INITIAL.fullmatch(word) and word != "i" and found and found.group().isupper():  # J. Smith
+        after = _following(text, end)
         return not after[:1].isupper() or bool(_STARTERS.fullmatch(after.lower()))
     return True
+
+
+def _following(text: str, end: re.Match[str]) -> str:
+    """The word behind the end of a sentence, without marks around it."""
+    words = text[end.end() : end.end() + 60].split(maxsplit=1)
+    return words[0].strip("\"'“‘(*_[.,;:!?)”’") if words else ""
 
 
 def capital_words(text: str) -> int:
