@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.command(options)
     except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
         return _fail(2, error, options.debug)
-    except (OSError, RuntimeError, ArithmeticError, ImportError) as error:
+    except (OSError, RuntimeError, ArithmeticError, ImportError, MemoryError) as error:
         return _fail(1, error, options.debug)
     except KeyboardInterrupt as stopped:  # Its message says how to go on, where there is something to go on with.
         print(stopped.args[0] if stopped.args else "Stopped.", file=sys.stderr)

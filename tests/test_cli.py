@@ -504,6 +504,13 @@ def test_a_full_disk_says_what_to_do(monkeypatch, capsys):
     )
 
 
+def test_a_size_that_no_machine_has_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr("rl.cli._doctor", lambda options: np.zeros((1, 10**15)))  # micro_batch_tokens=10**15
+    code, _, err = call(capsys, "doctor")
+    assert code == 1
+    assert re.fullmatch("assay: Unable to allocate .*shape \\(1, 1000000000000000\\).*\n", err)
+
+
 def test_a_gain_of_which_nothing_is_known_is_not_told(tmp_path):
     """Each evaluation judged two problems, but not the same ones."""
     run = Run.create(tmp_path / "run", make_config())
