@@ -193,6 +193,46 @@ print(repr(sys.stdin.read()))
 """,
         "''",
     ),
+    Honest("stdout_closed", "import sys\nprint(1)\nsys.stdout.close()", "1"),
+    Honest("stdout_none", "import sys\nprint(1, flush=True)\nsys.stdout = None", "1"),
+    Honest(
+        "stdout_put_aside",
+        """\
+import io, sys
+aside, sys.stdout = sys.stdout, io.StringIO()
+print(6 * 7)
+aside.write(sys.stdout.getvalue())
+""",
+        "42",
+    ),
+    Honest(
+        "stdout_of_its_own",
+        """\
+import os, sys
+class Out:
+    text = ""
+    def write(self, text): self.text += text
+    def flush(self): os.write(1, self.text.encode()); self.text = ""
+sys.stdout = Out()
+print(42)
+""",
+        "42",
+    ),
+    Honest("stdout_never_closed", "out = open(1, 'w')\nout.write('42')", "42"),
+    Honest("destructor_at_the_end", "class A:\n    def __del__(self): print(42)\na = A()", "42"),
+    Honest(
+        "daemon_at_the_end",
+        """\
+import threading
+x = 42
+def work():
+    while True: assert x
+threading.Thread(target=work, daemon=True).start()
+print(x)
+""",
+        "42",
+    ),
+    Honest("file_name", "print(__file__[-3:])", ".py"),
     Honest(
         "exit",
         """\

@@ -67,8 +67,10 @@ def run(entry: str, channels: int) -> None:
     if entry:
         module, _, function = entry.partition(":")
         harness = getattr(importlib.import_module(module), function)
-        finish(guarded(lambda: harness(program, tuple(range(3, 3 + channels))), program))
-    finish(guarded(lambda: execute(program, fresh_main()), program))
+        finish(guarded(lambda: harness(program, tuple(range(3, 3 + channels))), program), {})
+    names = fresh_main()
+    names["__file__"] = NAME
+    finish(guarded(lambda: execute(program, names), program), names)
 
 
 def _unpack(descriptor: int) -> tuple[dict, list[tuple[str, int, bytes]], bytes]:
@@ -163,16 +165,32 @@ def guarded(action: Callable[[], object], program: bytes, file: str = NAME) -> i
     return 0
 
 
-def finish(code: int) -> None:
-    """Ends this process as CPython does: threads, exit functions, then what is still to be written."""
+def finish(code: int, names: dict) -> None:
+    """Ends this process as CPython does: threads, exit functions, then what is still to be written, and at last the
+    `names` of the program: a file that nothing names any more is written."""
     for step in (vars(threading)["_shutdown"], atexit._run_exitfuncs):
         try:
             step()
         except BaseException:
             code = code or 1
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BaseException:
+    streams = vars(sys)
+    for name in ("stdout", "stderr"):
+        if not _flushed(streams.get(name)):
             code = code or 120
+    if threading.active_count() == 1:  # Else a daemon would see them go.
+        streams |= {"stdout": streams.get("__stdout__"), "stderr": streams.get("__stderr__")}
+        for name in [name for name in names if type(name) is str and name != "__builtins__"]:
+            names[name] = None
+    for name in ("__stdout__", "__stderr__"):
+        _flushed(streams.get(name))
     os._exit(code & 255)
+
+
+def _flushed(stream: io.IOBase | None) -> bool:
+    """Whether all that was printed there has been written. It may be a thing of the program's, with any methods."""
+    try:
+        if stream is not None and not (isinstance(stream, io.IOBase) and stream.closed):
+            stream.flush()
+    except BaseException:
+        return False
+    return True
