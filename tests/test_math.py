@@ -106,11 +106,23 @@ def test_boxes_that_are_one_list():
     assert math(Problem("p", "", "1, 2"), "The answers are 1 and 2.").outcome == "correct"
 
 
-def test_a_number_is_read_with_its_root_and_pi():
-    for gold, completion in (("\\sqrt{2}", "Hence the length is √2."), ("25\\pi", "So the area of it is 25π.")):
+def test_a_number_is_read_with_its_root_and_pi_and_a_time_whole():
+    for gold, completion in (
+        ("10:30", "She arrives at 10:30 AM today."),
+        ("3:2", "The ratio of the sides is 3:2."),
+        ("\\sqrt{2}", "Hence the length is √2."),
+        ("25\\pi", "So the area of it is 25π."),
+    ):
         assert math_lenient(Problem("p", "", gold), completion).outcome == "correct"
     assert math_lenient(Problem("p", "", "2"), "Hence the length is √2.").outcome == "incorrect"
     assert math_lenient(Problem("p", "", "25"), "So the area of it is 25π.").outcome == "incorrect"
+    for gold, completion in (
+        ("2", "The ratio of the sides is 3:2."),
+        ("10", "So the whole sum equals 2^10."),
+        ("10", "So the area of it is 10²."),
+        ("2", "So the whole sum equals 2^10."),
+    ):
+        assert math_lenient(Problem("p", "", gold), completion).outcome != "correct"
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,10 @@ _FORMULA = re.compile(
 )
 _NUMBER = re.compile(
     r"[\[(](?:-?[0-9][0-9./]*+,[ ]?)++-?[0-9][0-9./]*+[\])]"
-    r"|(?<![\w.√])-?[$£€]?-?√?(?:[0-9]{1,3}(?:[ ][0-9]{3})++(?![0-9/])|[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)"
+    r"|(?<![\w.:])[0-9]++:[0-9]++(?:[ ]?[aApP]\.?[mM]\b\.?)?"  # 10:30 a.m., 3:2
+    r"|(?<![\w.√^:])-?[$£€]?-?√?(?:[0-9]{1,3}(?:[ ][0-9]{3})++(?![0-9/])|[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)"
     r"(?:\.[0-9]++)?(?:[ ]?/[ ]?[0-9]++|[eE][-+]?[0-9]++|[ ][0-9]++/[0-9]++)?+(?:√[0-9]++)?"
-    r"(?:[ ]?(?:\\?%|percent|°|π))?"
+    r"(?![\^²³])(?:[ ]?(?:\\?%|percent|°|π))?"
 )
 
 
@@ -167,9 +168,8 @@ def _stated(rest: str) -> str:
         rest = nested["rest"]
     end = _SENTENCE_END.search(rest)
     sentence = rest[: end.start()] if end else rest
-    return _ADVERBS.sub(
-        "", sentence.rpartition(" is ")[2].strip(" \t\n*_"), count=1
-    )  # "Final answer: the volume is 120"
+    said = sentence.rpartition(" is ")[2].strip(" \t\n*_")  # "Final answer: the volume is 120"
+    return said[opening.end() :] if (opening := _ADVERBS.match(said)) else said
 
 
 def gold_answer(answer: object) -> str | None:

@@ -129,8 +129,8 @@ def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) ->
         if option and read_option(answer) == option["letter"]:
             return Verdict(1, Outcome.CORRECT, said, "the same option")
         answers = readings(answer)
-        if _currency().search(text := gold_answer(gold) or ""):
-            answers = _in_currency(text, answers, said)
+        if _currency().search(gold):
+            answers = _in_currency(gold_answer(gold) or "", answers, said)
         golds = [form for tree in golds for form in _carried_out(tree)]
         if used := _constants(golds):
             answers += [with_constants(tree, used) for tree in answers if not _unknowns(tree) & set(used.values())]
@@ -158,7 +158,7 @@ def _currency() -> re.Pattern[str]:
 def _in_currency(gold: str, answers: list[Node], answer: str) -> list[Node]:
     """What an answer may mean in the gold's currency: 50 cents are $0.50, and euros no dollars. One may be unsaid."""
     ours, theirs = ({str(found.lastgroup) for found in _currency().finditer(text)} for text in (gold, answer))
-    if not theirs or ours & theirs:
+    if not ours or not theirs or ours & theirs:
         return answers
     if "cents" not in ours | theirs or (ours | theirs) - {"cents", "dollars", "euros"}:
         return []
@@ -298,6 +298,10 @@ class _Comparison:
             arguments = (*gold.args[1:], *name.args[1:])
             same = gold.args[0] == name.args[0] and len(gold.args) == len(name.args)
             return gold == name or (same and all(argument.op == "symbol" for argument in arguments))
+        if gold.op == name.op == "group" and set(gold.args) == set(
+            name.args
+        ):  # (y, x) = (1, 2) is not (x, y) = (1, 2).
+            return gold == name
         loose = {gold.op, name.op} & {"text", "group"}
         if {gold.op, name.op} == {"call", "symbol"}:  # f(x) and y, y(x) and y
             call, symbol = (gold, name) if gold.op == "call" else (name, gold)

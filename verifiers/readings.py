@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from verifiers import dates
 from verifiers.evaluation import Inexact, Rational, Undefined, evaluate
-from verifiers.expressions import Node, parse
+from verifiers.expressions import Node, negate, number, parse
 from verifiers.extraction import boxes, gold_answer
 from verifiers.measures import parse_unit
 from verifiers.notation import Unreadable, normalize
@@ -36,6 +36,7 @@ _SETS = {  # What is said in words.
     "no solution": "∅", "no solutions": "∅", "no real solution": "∅", "no real solutions": "∅",
     "dne": "does not exist",
 }  # fmt: skip
+_PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _ARTICLE = re.compile(r"(?:an?|the) (?=[a-z])")
 _COUNTS = {
     "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
@@ -108,6 +109,8 @@ def readings(text: str) -> list[Node]:
     inner = gold_answer(text)
     if inner is None:
         raise Unreadable("it is empty")
+    if _PLAIN.fullmatch(inner):  # Most answers are nothing but a number.
+        return [negate(number(inner[1:])) if inner[0] == "-" else number(inner)]
     moment = dates.read(inner)
     trees = [] if moment is None else [Node("moment", (moment,))]
     integer = _integer().search(inner, 1) if len(inner) < 500 else None
