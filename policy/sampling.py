@@ -82,23 +82,29 @@ def sample(logits: Array, uniform: Array, law: Law) -> Sampled:
     mass = jnp.exp((kept - top) / scale).sum(axis=1)  # [V / BLOCK, B]
     reached = jnp.cumsum(mass, axis=0)
     x = uniform * reached[-1]
-    # Sums are rounded: the last block with mass bounds the search, as the first and last kept token of it do below.
-    last_block = mass.shape[0] - 1 - jnp.argmax((mass > 0)[::-1], axis=0)
-    drawn_block = jnp.minimum((reached <= x).sum(axis=0), last_block)  # [B]
+    # Sums are rounded, and beyond 256 of them added in an order in which nothing more may be a little more: the block is
+    # one with mass, and its token one that is kept, the next there is or else the last.
+    drawn_block = _next((reached <= x).sum(axis=0), mass > 0)  # [B]
     block = jnp.where(greedy, jnp.argmax(tops, axis=0), drawn_block)
     block = jnp.where(law.forced >= 0, law.forced // BLOCK, block)
     before = jnp.take_along_axis(reached - mass, block[None], axis=0)[0]
     inside = _take_block(logits, block)  # [BLOCK, B]
     allowed = (inside >= cut) & ~_take_block(law.banned, block) & (inside > -jnp.inf)
     inner = jnp.cumsum(jnp.exp((jnp.where(allowed, inside, -jnp.inf) - top) / scale), axis=0)
-    first, last = jnp.argmax(allowed, axis=0), BLOCK - 1 - jnp.argmax(allowed[::-1], axis=0)
-    drawn = jnp.clip((inner + before <= x).sum(axis=0), first, last)
+    drawn = _next((inner + before <= x).sum(axis=0), allowed)
     offset = jnp.where(greedy, jnp.argmax(jnp.where(allowed, inside, -jnp.inf), axis=0), drawn)
     offset = jnp.where(law.forced >= 0, law.forced % BLOCK, offset)
     chosen = jnp.take_along_axis(inside, offset[None], axis=0)[0]
     certain = greedy | (law.forced >= 0)
     logprob = jnp.where(certain, 0.0, (chosen - top) / scale - jnp.log(reached[-1]))
     return Sampled(block * BLOCK + offset, logprob, chosen - policy_top - jnp.log(policy_mass))
+
+
+def _next(place: jax.Array, allowed: jax.Array) -> jax.Array:
+    """The first place from `place` [B] on that is allowed, bool [N, B], or else the last one that is: [B]."""
+    last = len(allowed) - 1 - jnp.argmax(allowed[::-1], axis=0)
+    on = jnp.arange(len(allowed))[:, None] >= jnp.minimum(place, last)
+    return jnp.argmax(allowed & on, axis=0)
 
 
 def _cut(blocks: jax.Array, banned: jax.Array, top: jax.Array, scale: jax.Array, law: Law) -> jax.Array:

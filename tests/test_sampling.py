@@ -9,7 +9,7 @@ import pytest
 
 from policy import SamplingOptions
 from policy.requests import cut_at, stop_at
-from policy.sampling import Law, plain_law, row_keys, sample, uniforms
+from policy.sampling import BLOCK, Law, plain_law, row_keys, sample, uniforms
 from policy.tokenizer import ByteTokenizer
 
 V = 600  # Not a multiple of a block.
@@ -107,6 +107,25 @@ def test_no_draw_leaves_what_is_kept():
                 keep = kept_by(p, **{k: v for k, v in settings.items() if k != "banned"})
                 assert keep[token], (seed, settings)
                 assert token < V
+
+
+def test_no_draw_of_a_wide_vocabulary_falls_where_no_mass_is():
+    """The running sum over more than 256 blocks may rise where nothing is added: the draws are at these places."""
+    blocks, rows = 594, 16
+    generator = np.random.default_rng(0)
+    some = np.sort(generator.choice(blocks, blocks // 2, replace=False))
+    kept = some * BLOCK + generator.integers(0, BLOCK, len(some))
+    logits = np.full((blocks * BLOCK, rows), -50, np.float32)
+    logits[kept] = generator.normal(size=(len(some), rows))
+    mass = np.zeros((blocks, rows), np.float32)
+    mass[some] = np.exp(logits[kept] - logits.max(axis=0))
+    reached = np.asarray(jax.jit(functools.partial(jnp.cumsum, axis=0))(mass))
+    rises = np.diff(reached, axis=0) * (mass[1:] == 0)
+    uniform = np.take_along_axis(reached, rises.argmax(axis=0)[None], axis=0)[0] / reached[-1]
+    nearest = np.round(uniform * 2**23) / 2**23  # As they are drawn.
+    out = run(logits, np.minimum(nearest, 1 - 2**-23).astype(np.float32), law(rows, blocks * BLOCK, top_k=len(kept)))
+    assert np.isin(out.token, kept).all()
+    assert np.asarray(out.logprob).min() > -20
 
 
 def test_a_neighbor_that_truncates_changes_no_bit():
