@@ -331,6 +331,8 @@ class _Comparison:
             if len(names) == len(items) > 1 and not any(name_and_values(other)[0] for other in others):
                 return self.in_order(left, right)
         if gold.op in ("list", "set") and answer.op in ("list", "set"):
+            if sum(item.op == "set" for item in left) != sum(item.op == "set" for item in right):
+                return False  # {{1}, {2}} is no {1, 2}.
             left, right = list(dict.fromkeys(left)), list(dict.fromkeys(right))  # Repetitions may be left out.
         return self.matched(left, right)
 

@@ -154,7 +154,7 @@ _COUNTED = re.compile(r"(-?[0-9][0-9,.]*(?:/[0-9]+)?)\s*([a-zA-Z%°][^0-9]*)")  
 _LISTED = re.compile(r"\s*(?:,|;|&|\band\b)\s*")
 _CONJUNCTION = re.compile(r",?\s*(and|or)\s*,?", re.IGNORECASE)
 _EDGES = re.compile(r"(?:(,|;|,?\s*(?:and|or)\b)\s*)?(.*?)(?:\s*(,|;|,?\s*\b(?:and|or)))?", re.IGNORECASE)  # "boys and"
-_OPENS = re.compile(r"\s*(?:\\?\{|[(\[_])")
+_APPLIED = {"min": re.compile(r"\s*(?:\\?\{|[(\[_])"), "sec": re.compile(r"\s*[\w({\[^_\\]")}  # Else minutes, seconds.
 
 
 def normalize(text: str) -> str:
@@ -205,8 +205,8 @@ def tokenize(text: str, *, thousands: bool = True) -> list[Token]:
         elif kind == "command":
             tokens.append(_command(value))
         elif kind == "word":
-            minutes = value == "min" and not _OPENS.match(text, match.end())
-            tokens += [Token("text", value)] if minutes else _words(value, inside_text=False)
+            unit = value in _APPLIED and not _APPLIED[value].match(text, match.end())
+            tokens += [Token("text", value)] if unit else _words(value, inside_text=False)
         elif kind == "sign":
             tokens.append(Token(value, value))
         if len(tokens) > MAX_TOKENS:
