@@ -240,6 +240,11 @@ def test_units_with_a_tolerance():
     problem = Problem("p", "?", "9.81 m/s^2")
     assert verifiers.units(problem, "9.8 m/s^2", tolerance=0.01).outcome == "correct"
     assert verifiers.units(problem, "9.5 m/s^2", tolerance=0.01).outcome == "incorrect"
+    assert verifiers.units(Problem("p", "?", "10 m"), "13 m", tolerance=0.3).outcome == "correct"  # Not in binary.
+    warm = Problem("p", "?", "25 °C")
+    assert verifiers.units(warm, "25.2 °C", tolerance=0.01).outcome == "correct"
+    assert verifiers.units(warm, "298.4 K", tolerance=0.01).outcome == "correct"
+    assert verifiers.units(warm, "27 °C", tolerance=0.01).outcome == "incorrect"  # 1 % of 298 K would be 3 degrees.
     with pytest.raises(ValueError, match="tolerance must lie in"):
         verifiers.units(problem, "9.8 m/s^2", tolerance=1.0)
 

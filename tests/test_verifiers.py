@@ -19,6 +19,7 @@ def judge(verifier, gold, completion):
     [
         ("cat", "cat", "correct"), ("cat", " cat\n", "correct"), (4, "4", "correct"), ("cat", "Cat", "incorrect"),
         ("cat", "a cat", "incorrect"), ("cat", "", "unparsed"), ("cat", " \n", "unparsed"), (None, "None", "error"),
+        ("cat", "<think>A dog?</think> cat", "correct"), ("cat", "<think>cat", "unparsed"),
         (True, "True", "error"), ("", "x", "error"), (["a"], "a", "error"),
         (float("nan"), "nan", "error"),
     ],

@@ -24,15 +24,22 @@ _MAX_LENGTH = 1000
 
 
 def exact(problem: Problem, completion: str) -> Verdict:
-    """Correct iff the completion, stripped of surrounding space, is the problem's answer, letter for letter."""
-    answer = completion.strip()
+    """Correct iff the completion, without thinking and the space around it, is the problem's answer to the letter.
+
+    Args:
+      problem: `answer` is a text or a number.
+      completion: what the policy wrote.
+    """
+    answer = (after_thinking(completion) or "").strip()
     gold = problem.answer
     if isinstance(gold, int | float) and not isinstance(gold, bool) and gold == gold:  # nan is a missing answer.
         gold = str(gold)
     if not isinstance(gold, str) or not gold.strip():
         return Verdict(0, Outcome.ERROR, reason=f"the problem's answer must be a text, got {gold!r:.80}")
     if not answer:
-        return Verdict(0, Outcome.UNPARSED, reason="the completion is empty")
+        return Verdict(
+            0, Outcome.UNPARSED, reason="nothing stands after the thinking" if completion.strip() else "empty"
+        )
     if answer == gold.strip():
         return Verdict(1, Outcome.CORRECT, answer[:200], "the same text")
     return Verdict(0, Outcome.INCORRECT, answer[:200], f"expected {gold.strip()!r:.80}, got {answer!r:.80}")

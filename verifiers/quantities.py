@@ -42,12 +42,13 @@ def units(problem: Problem, completion: str, *, tolerance: float = 0.0) -> Verdi
     r"""Correct iff the completion's final answer is the problem's quantity, in whatever unit: 5 m is 500 cm.
 
     The number is compared exactly; one with at least 6 significant digits may be the other's rounding (1 mi is
-    1.60934 km). A number without its unit is incorrect. Nothing but the name of a unit is read by a library.
+    1.60934 km). A number without its unit is no answer. Nothing but the name of a unit is read by a library.
 
     Args:
       problem: `answer` is a text such as "9.81 m/s^2", "3\times 10^8 \text{ m/s}" or "25 °C".
       completion: what the policy wrote: a quantity, or a text that ends in `\boxed{}`, `####` or an explicit phrase.
-      tolerance: the relative difference that is allowed, such as 0.01 for measured values.
+      tolerance: the difference that is allowed, such as 0.01 for measured values, relative to the problem's number in
+        its unit.
 
     Raises:
       ValueError: the tolerance is not in [0, 1).
@@ -84,7 +85,8 @@ def _agree(gold: _Quantity, found: _Quantity, tolerance: float) -> bool:
     if measures.same(gold.value, gold.unit, found.value, found.unit):
         return True
     ours, theirs = gold.unit.base(gold.value), found.unit.base(found.value)
-    if tolerance and abs(ours - theirs) <= Fraction(tolerance) * abs(ours):
+    # Of the number as the problem writes it: 1 % of 25 °C is a quarter of a degree, whatever that is in kelvin.
+    if tolerance and abs(ours - theirs) <= Fraction(str(float(tolerance))) * abs(gold.value * gold.unit.factor):
         return True
     return any(
         one.digits >= _EXACT_DIGITS and one.value == _rounded((other - one.unit.offset) / one.unit.factor, one.digits)
