@@ -67,6 +67,9 @@ def test_verdicts(completion, outcome):
         ("SELECT 1", "SELECT '1'", "incorrect"),
         ("SELECT NULL", "SELECT NULL", "correct"),
         ("SELECT NULL", "SELECT 0", "incorrect"),
+        ("SELECT '2020-02-29'", "SELECT date('2020-03-01', '-1 day')", "correct"),
+        ("SELECT strftime('%Y', '2020-03-01')", "SELECT '2020' -- date('now')", "correct"),
+        ("SELECT 1 UNION SELECT 2", "SELECT value FROM json_each('[2, 1]')", "correct"),
         (
             "SELECT name FROM p WHERE age > 99",
             "SELECT name FROM p WHERE age > 98",
@@ -97,6 +100,10 @@ def test_a_query_reads_and_nothing_else(tmp_path):
         "BEGIN",
         "SELECT random()",
         "SELECT CURRENT_TIMESTAMP",
+        "SELECT date('now')",
+        "SELECT strftime('%Y', 'NOW', '-1 day')",
+        "SELECT unixepoch( )",
+        "SELECT strftime('%s')",
     ):
         verdict = judge(completion)
         assert verdict.outcome == "incorrect", completion
@@ -159,6 +166,7 @@ def test_hostile_queries_are_quick(completion):
         ({"query": OLD, "databases": [3]}, "SQL scripts"),
         ({"query": "SELEC", "databases": [ONE]}, "syntax error"),
         ({"query": "-- none", "databases": [ONE]}, "no query"),
+        ({"query": "SELECT datetime('now')", "databases": [ONE]}, "name the day"),
         ({"query": "SELECT x FROM p", "databases": [ONE]}, "no such column"),
         ({"query": "DELETE FROM p", "databases": [ONE]}, "not authorized"),
         ({"query": OLD, "databases": ["CREATE"]}, "incomplete input"),

@@ -47,6 +47,7 @@ _FORBIDDEN = {  # They reach out, are random, tell the time, or work long before
     "load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "random", "randomblob", "zeroblob", "printf",
     "format", "current_date", "current_time", "current_timestamp",
 }  # fmt: skip
+_DATES = {"date": 1, "time": 1, "datetime": 1, "julianday": 1, "unixepoch": 1, "strftime": 2}  # Arguments with a date.
 _TOKEN = re.compile(
     r"""'(?:[^']|'')*+'|"(?:[^"]|"")*+"|`[^`]*(?:`|\Z)|\[[^\]]*(?:\]|\Z)|--[^\n]*|/\*.*?(?:\*/|\Z)|[\w$]+|\S""",
     re.DOTALL,
@@ -151,6 +152,7 @@ def _run(script: str, query: str) -> _Result:
     if len(query) > MAX_LENGTH:
         raise _LimitError(f"a query of {len(query)} characters, more than {MAX_LENGTH},")
     _check_names(query)
+    _check_dates(query)
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         connection.deserialize(_database(script))
@@ -159,6 +161,7 @@ def _run(script: str, query: str) -> _Result:
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
         for pragma in ("query_only = 1", "trusted_schema = 0", "temp_store = 2", "cache_size = -8192"):
             connection.execute(f"PRAGMA {pragma}")
+        connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")  # To make them is denied from here on.
         connection.set_authorizer(_allows)
         return _result(connection, query)
     finally:
@@ -185,7 +188,7 @@ def _result(connection: sqlite3.Connection, query: str) -> _Result:
     try:
         cursor = connection.execute(query)
         if cursor.description is None:
-            raise ValueError("no query: a comment, or nothing")
+            raise ValueError("no query that gives rows")
         for row in cursor:
             rows.append(row)
             size += sum(len(value) for value in row if isinstance(value, str | bytes))
@@ -224,6 +227,16 @@ def _check_names(query: str) -> None:
         uses *= max(1, counts[name] - 1)
         if uses > _MAX_EXPANSION:
             raise _LimitError(f"tables of WITH that stand for more than {_MAX_EXPANSION}")
+
+
+def _check_dates(query: str) -> None:
+    """Refuses what is another date tomorrow: date('now'), and date() without a date."""
+    tokens = _tokens(query)
+    for at, token in enumerate(tokens):
+        if token in _DATES and tokens[at + 1 : at + 2] == ["("]:
+            given = list(itertools.takewhile(lambda word: word != ")", tokens[at + 2 : at + 50]))
+            if "now" in given or not given or given.count(",") + 1 < _DATES[token]:
+                raise ValueError(f"{token} of the present time, which does not stay the same: name the day")
 
 
 def _named(tokens: list[str], at: int) -> str | None:
