@@ -390,6 +390,12 @@ for i in 1, 2:
     except Exception as error:
         errors.append(error)
 raise errors[0]"""
+    cart = asked("cart = Cart()\nassert total(cart.items) == 3", mode="check")
+    assert outcome(cart, "def Cart(): return {}\ndef total(items): return 3") is Outcome.INCORRECT
+    assert outcome(cart, "class Cart: items = [3]\ndef total(items): return sum(items)") is Outcome.CORRECT
+    ages = asked("assert f(g(5) - g(3)) == 2", mode="check")
+    dates = "import datetime\ndef g(x): return datetime.date(2000, 1, x)\ndef f(x): return 2"
+    assert outcome(ages, dates) is Outcome.INCORRECT
     program = "kinds = [ValueError, ImportError]\ndef f(x): raise kinds.pop()"
     assert outcome(asked(twice, mode="check"), program) is Outcome.INCORRECT
 
