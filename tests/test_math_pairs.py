@@ -181,7 +181,7 @@ PAIRS = {
     ),
     "currencies": (
         [("\\$0.50", "50 \\text{ cents}"), ("50¢", "\\$0.50"), ("€5", "5 euros"), ("£5", "5 pounds"), ("5 dollars", "\\$5.00"), ("5 cents", "5")],
-        [("\\$3", "3 \\text{ cents}"), ("\\$3", "€3"), ("5 dollars", "5 euros"), ("50 \\text{ cents}", "\\$50"), ("₹5", "\\$5")],
+        [("\\$3", "3 \\text{ cents}"), ("\\$3", "€3"), ("$3", "€3"), ("$3", "3 cents"), ("5 dollars", "5 euros"), ("50 \\text{ cents}", "\\$50"), ("₹5", "\\$5")],
     ),
     "congruences and cases": (
         [("x \\equiv 2 \\pmod{5}", "x \\equiv 2 \\pmod 5"), ("x \\equiv 2 \\pmod{5}", "2 \\pmod 5"),
@@ -227,7 +227,7 @@ PAIRS = {
         [("\\frac{x^3}{3}+C", "\\frac{x^3}{3}"), ("\\frac{x^3}{3}+C", "\\frac{x^3}{3}+d"), ("\\frac{x^3}{3}+C", "\\frac{c x^3}{3}"),
          ("\\frac{x^3}{3}+C", "\\frac{x^3}{3}+2"), ("y = C_1 e^{x} + C_2 e^{-x}", "y = c_1 e^{x} + c_1 e^{-x}"), ("a+b+C", "a+b+k+1")],
     ),
-    "nothing in front of something": ([("\\{\\}", "\\emptyset")], [("2", "\\emptyset 2"), ("2", "\\{\\}2"), ("\\emptyset", "\\emptyset 2")]),
+    "nothing in front of something": ([("\\{\\}", "\\emptyset")], [("2", "\\{x\\in"), ("2", "\\emptyset 2"), ("2", "\\{\\}2"), ("\\emptyset", "\\emptyset 2")]),
     "names and order": (
         [("a=1, b=2", "1, 2"), ("x_1=2, x_2=3", "3, 2"), ("x=-1, x=2", "2, -1"), ("y=\\frac{1}{1-x}", "y(x)=\\frac{1}{1-x}"), ("(1,\\pm 2)", "(1,2),(1,-2)"),
          ("\\frac{\\pi}{4}+k\\pi \\ (k\\in\\mathbb{Z})", "\\frac{(4n+1)\\pi}{4}, n \\in \\mathbb{Z}")],

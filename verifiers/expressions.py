@@ -29,7 +29,7 @@ class Node(NamedTuple):
 
     number(value, places, significant) · symbol(name) · text(words) · function(name, *args) · call(symbol, *args) ·
     +(*terms) · *(*factors) · inverse(x) · negative(x) · ^(base, exponent) · ±(x) · ∓(x) ·
-    mark(value, label): a unit, "%", "°" or a base ·
+    mark(value, label): a unit, "%", "°", a base or "mod 5" ·
     group(open, close, *items): a tuple or an interval · set(*items) · list(*items) · or(*items) · ∪(*sets) · ∖(a, b) ·
     moment(Date | Time) ·
     matrix(*rows) · relation(operators, *sides) ·
@@ -433,7 +433,7 @@ class _Reader:
             and self.peek() == "symbol"
             and (
                 self.peek(2) in ("|", ":")
-                or (self.peek(2) == "∈" and self.tokens[-3].value == "ℝ" and self.peek(4) in ("|", ":"))
+                or (self.peek(2) == "∈" and self.peek(4) in ("|", ":") and self.tokens[-3].value == "ℝ")
             )
         ):  # {x | x > 2}
             self.tokens = self.tokens[: -2 if self.peek(2) in ("|", ":") else -4]

@@ -45,8 +45,8 @@ _OPTION = re.compile(  # C, (C), \\textbf{(C)}\\ 42
 
 
 _CURRENCIES = {  # Cents are a hundredth of dollars and of euros.
-    "dollars": r"\\\$|\b(?:USD|[dD]ollars?)\b", "euros": r"€|\b(?:EUR|[eE]uros?)\b", "yen": r"¥|\b[yY]en\b",
-    "rupees": r"₹|\bRs\b|\b[rR]upees?\b", "pounds": r"£|\bGBP\b", "cents": r"¢|\b[cC]ents?\b",
+    "dollars": r"\\\$|^\$(?=[0-9][^$]*$)|\b(?:USD|[dD]ollars?)\b", "euros": r"€|\b(?:EUR|[eE]uros?)\b",
+    "yen": r"¥|\b[yY]en\b", "rupees": r"₹|\bRs\b|\b[rR]upees?\b", "pounds": r"£|\bGBP\b", "cents": r"¢|\b[cC]ents?\b",
 }  # fmt: skip
 
 
@@ -298,9 +298,7 @@ class _Comparison:
             arguments = (*gold.args[1:], *name.args[1:])
             same = gold.args[0] == name.args[0] and len(gold.args) == len(name.args)
             return gold == name or (same and all(argument.op == "symbol" for argument in arguments))
-        if gold.op == name.op == "group" and set(gold.args) == set(
-            name.args
-        ):  # (y, x) = (1, 2) is not (x, y) = (1, 2).
+        if gold.op == name.op == "group" and set(gold.args) == set(name.args):  # (y, x) is not (x, y).
             return gold == name
         loose = {gold.op, name.op} & {"text", "group"}
         if {gold.op, name.op} == {"call", "symbol"}:  # f(x) and y, y(x) and y
@@ -399,7 +397,7 @@ class _Comparison:
             (gold_value, gold_mark), (value, mark) = gold.args, answer.args
             if gold_mark.rstrip("s.") == mark.rstrip("s."):
                 return self.same(gold_value, value)
-            if "°" in (gold_mark, mark) and gold_mark[0] == mark[0]:  # 45 degrees for 45 °C
+            if "°" in (gold_mark, mark) and gold_mark[:1] == mark[:1]:  # 45 degrees for 45 °C
                 return self.same(gold_value, value)
             units = _unit(gold_mark), _unit(mark)
             if units[0] is None or units[1] is None:
