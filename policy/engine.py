@@ -98,9 +98,11 @@ class Engine:
           prefix_bytes: of the keys and values that are kept of prompts which may begin alike; 0 keeps none.
 
         Raises:
-          ValueError: the context has no room for the prompt and the completion.
+          ValueError: the context has no room for the prompt and the completion, or a number is out of its range.
         """
         config = model.config
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed must be in [0, 2**32), got {seed!r}.")
         if min(slots, prompt_columns, max_tokens) < 1:
             raise ValueError(
                 f"slots ({slots}), prompt_columns ({prompt_columns}) and max_tokens ({max_tokens}) must be at least 1."
@@ -143,6 +145,7 @@ class Engine:
         """
         if not self.idle:
             raise RuntimeError("Engine.load: completions are being written; step until the engine is idle.")
+        self._params = None  # The old ones go before the new ones come.
         self._params = from_host(params.params)
         self.version = params.version
         self._prefixes.clear()
@@ -182,16 +185,18 @@ class Engine:
           reply_seconds: how long the environment may take for a reply. One that takes longer is left behind, and gives
             finish="error" too; whether that happens depends on the machine's load.
           max_turns: of the policy; one more is finish="turns".
-          on_token: told each token as it comes, in the thread of `step`.
+          on_token: told each token as it comes, in the thread of `step`; it may cancel requests.
 
         Raises:
           ValueError: a prompt that is empty, too long or not of this vocabulary, a name that is taken, or a wrong
             number.
         """
         options = options or SamplingOptions()
-        tokens = np.asarray(prompt, np.int32)
+        tokens = np.asarray(prompt)
         if name in self._alive:
             raise ValueError(f"A request {name!r} is being written already: give each its own name.")
+        if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
+            raise ValueError(f"A prompt must be a sequence of tokens (integers), got {prompt!r:.200}.")
         if not 1 <= len(tokens) <= self._most:
             raise ValueError(f"A prompt must have 1 to {self._most} tokens, got {len(tokens)} (request {name!r}).")
         if tokens.min() < 0 or tokens.max() >= self._config.vocab_size:
@@ -199,6 +204,9 @@ class Engine:
                 f"Request {name!r} has a token outside the vocabulary of {self._config.vocab_size}: "
                 f"{int(tokens.min())}..{int(tokens.max())}."
             )
+        for key, value in (("stream", stream), ("index", index)):
+            if not 0 <= value < 2**32:
+                raise ValueError(f"{key} must be in [0, 2**32), got {value!r} (request {name!r}).")
         if samples < 1 or max_turns < 1:
             raise ValueError(f"samples and max_turns must be at least 1, got {samples} and {max_turns}.")
         if not reply_seconds > 0:
@@ -206,6 +214,7 @@ class Engine:
         options.check(self._config.vocab_size, self._max_tokens)
         limit = options.max_tokens or self._max_tokens
         empty: list[Completion | None] = [None] * samples
+        tokens = tokens.astype(np.int32)  # A copy: the caller may write on in his.
         request = _Request(
             name, tokens, options, limit, stream, index, empty, environment, reply_seconds, max_turns, on_token
         )  # fmt: skip
@@ -256,7 +265,7 @@ class Engine:
             finished += self._write(live, sampled)
         elif waiting := {row.reply: row.deadline for row in self._rows if row is not None and row.reply is not None}:
             left = min(waiting.values()) - time.monotonic()
-            limit = None if left == math.inf else max(left, 0.0)
+            limit = min(max(left, 0.0), _LONGEST_WAIT)
             concurrent.futures.wait(waiting, limit, return_when=concurrent.futures.FIRST_COMPLETED)
             finished += self._resume()
         return finished
@@ -346,9 +355,11 @@ class Engine:
         """Keeps the whole chunks of a prompt of the block."""
         assert self.version is not None
         w = self._at.chunk
+        if self._at.chunks == 1 or not self._prefixes.room:  # No prompt goes on after a whole chunk.
+            return
         for i in range(len(prompt) // w):
             known = prompt[: (i + 1) * w]
-            if self._prefixes.room and not self._prefixes.holds(self.version, known):
+            if not self._prefixes.holds(self.version, known):
                 chunk = self._programs.take(self._prompts, i * self._at.rows + place)
                 self._prefixes.keep(self.version, known, chunk)
 
@@ -416,14 +427,17 @@ class Engine:
             )
         finished = []
         for slot in slots:
-            row = self._row(slot)
+            row = self._rows[slot]
+            if row is None:  # Whoever was told of a token has cancelled the request.
+                continue
             if row.pending:  # What was sampled after another's token is not read.
                 self._append(slot, row.pending.popleft(), False, 0.0, 0.0)
                 if not row.pending:
                     row.turn = len(row.tokens)
                 continue
             self._append(slot, int(token[slot]), True, float(logprob[slot]), float(policy_logprob[slot]))
-            finished += self._after(slot)
+            if self._rows[slot] is row:
+                finished += self._after(slot)
         return finished
 
     def _append(self, slot: int, token: int, mask: bool, logprob: float, policy_logprob: float) -> None:
@@ -495,4 +509,5 @@ class Engine:
         )
 
 
+_LONGEST_WAIT = 86_400.0  # Seconds; the system's clock has an end, after which to wait is an error.
 _GREEDY = SamplingOptions(temperature=0)

@@ -82,8 +82,8 @@ def sample(logits: Array, uniform: Array, law: Law) -> Sampled:
     mass = jnp.exp((kept - top) / scale).sum(axis=1)  # [V / BLOCK, B]
     reached = jnp.cumsum(mass, axis=0)
     x = uniform * reached[-1]
-    # Sums are rounded, and beyond 256 of them added in an order in which nothing more may be a little more: the block is
-    # one with mass, and its token one that is kept, the next there is or else the last.
+    # Sums are rounded, and those of many blocks may rise where nothing is added (XLA:CPU adds in a tree). So the block
+    # is one with mass, and its token one that is kept: the next one, or else the last.
     drawn_block = _next((reached <= x).sum(axis=0), mass > 0)  # [B]
     block = jnp.where(greedy, jnp.argmax(tops, axis=0), drawn_block)
     block = jnp.where(law.forced >= 0, law.forced // BLOCK, block)

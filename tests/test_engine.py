@@ -154,6 +154,12 @@ def test_the_transport_of_bfloat16_is_exact():
         ({"prompt": [3] * 65}, "got 65"),
         ({"prompt": [3, 258]}, "outside the vocabulary of 258"),
         ({"prompt": [-1]}, "outside the vocabulary"),
+        ({"prompt": [2**40]}, "outside the vocabulary"),
+        ({"prompt": np.array([2**32 + 5])}, "outside the vocabulary"),
+        ({"prompt": [1.5]}, "a sequence of tokens"),
+        ({"prompt": [[3, 4], [5, 6]]}, "a sequence of tokens"),
+        ({"stream": -1}, r"stream must be in \[0, 2\*\*32\), got -1"),
+        ({"index": 2**32}, "index must be in"),
         ({"samples": 0}, "samples and max_turns must be at least 1"),
         ({"max_turns": 0}, "samples and max_turns must be at least 1"),
         ({"options": SamplingOptions(max_tokens=13)}, "max_tokens is 13, and this engine has room for 12"),
@@ -168,6 +174,21 @@ def test_a_bad_request_is_refused(changes, message):
     request = {"prompt": [3]} | changes
     with pytest.raises(ValueError, match=message):
         engine().submit("x", request.pop("prompt"), **request)
+
+
+def test_a_seed_out_of_range_is_refused():
+    with pytest.raises(ValueError, match=r"seed must be in \[0, 2\*\*32\), got -1"):
+        engine(seed=-1)
+
+
+def test_a_prompt_is_copied():
+    made, prompt = engine(), np.full(5, 30, np.int32)
+    made.submit("a", prompt)
+    prompt[:] = 40
+    done = {}
+    while not made.idle:
+        done.update(made.step())
+    assert done["a"][0].prompt.tolist() == [30] * 5
 
 
 def test_a_context_without_room_is_refused():

@@ -1,11 +1,13 @@
 """The engine's memory is what is computed, and its compiled programs convert no weight and copy no cache."""
 
 import re
+import weakref
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
 from policy import ByteTokenizer, Engine, TransformerConfig, make_policy
 from policy.cache import empty_cache
@@ -13,7 +15,7 @@ from policy.memory import PAGE, PREFILL_ROWS, engine_memory, layout, slots_that_
 from policy.pages import PageTable
 from policy.programs import programs
 from policy.sampling import plain_law
-from policy.transformer import engine_params
+from policy.transformer import engine_params, from_host
 from policy.types import Model
 
 SHAPE = TransformerConfig(
@@ -47,7 +49,13 @@ def compile_all(config, dtype, **sizes):
 
 @pytest.mark.parametrize(
     ("dtype", "slots", "prompt", "more"),
-    [("float32", 64, 64, 64), ("bfloat16", 16, 256, 32), ("float32", 16, 64, 960), ("bfloat16", 64, 32, 32), ("float32", 1, 64, 64)],
+    [
+        ("float32", 64, 64, 64),
+        ("bfloat16", 16, 256, 32),
+        ("float32", 16, 64, 960),
+        ("bfloat16", 64, 32, 32),
+        ("float32", 1, 64, 64),
+    ],
 )
 def test_memory_is_what_the_compiled_programs_take(dtype, slots, prompt, more):
     sizes = {"slots": slots, "prompt_columns": prompt, "max_tokens": more}
@@ -89,6 +97,30 @@ def test_the_cache_grows_to_what_was_said_and_no_further():
         pages, needed = sum(x.nbytes for x in jax.tree.leaves(made._cache)) / (PAGE * said.token), 20 * slot + 28
         assert needed <= pages <= 1.25 * needed + 8
     assert pages * PAGE * said.token == said.cache
+
+
+def test_no_chunk_is_kept_that_no_prompt_could_go_on_from():
+    made = Engine(small.MODEL, seed=0, slots=8, prompt_columns=PAGE, max_tokens=2, dtype="float32")
+    made.load(small.versioned(3))
+    made.submit("a", [5] * PAGE)
+    while not made.idle:
+        made.step()
+    assert made._prefixes.bytes == 0  # As `engine_memory` counts.
+
+
+def test_old_parameters_go_before_new_ones_come(monkeypatch):
+    """Two trees at once would be more than the peak that is said."""
+    made = Engine(small.MODEL, seed=0, slots=8, prompt_columns=PAGE, max_tokens=2, dtype="float32")
+    made.load(small.versioned(3))
+    old = weakref.ref(made._params["embedding"]["w"])
+
+    def watched(tree):
+        assert old() is None
+        return from_host(tree)
+
+    monkeypatch.setattr("policy.engine.from_host", watched)
+    made.load(small.versioned(4))
+    assert made.version == 4
 
 
 def test_the_slots_that_fit_fit():

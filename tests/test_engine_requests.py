@@ -116,6 +116,22 @@ def test_tokens_are_told_as_they_come():
         assert [w.logprob for w in mine] == c.logprobs.tolist()
 
 
+def test_who_is_told_of_a_token_may_cancel():
+    made, told = engine(), []
+    alone = run(made, b={})["b"]
+
+    def listen(written):
+        told.append(written)
+        if len(told) == 5:  # The second of three samples, in the middle of a step.
+            assert made.cancel("a")
+
+    made.submit("a", PROMPT, samples=3, on_token=listen)
+    done = run(made, b={})
+    assert set(done) == {"b"}
+    assert_same_bits(done["b"], alone)
+    assert len(told) == 5
+
+
 def test_cancellation_frees_at_once_and_twice_is_said():
     made = engine()
     alone = run(made, b={})["b"]
@@ -317,6 +333,15 @@ def test_an_environment_that_hangs_is_left_behind():
     gate.set()
     with pytest.raises(ValueError, match="reply_seconds must be positive"):
         made.submit("a", PROMPT, reply_seconds=0)
+
+
+def test_an_environment_may_have_more_time_than_the_clock_goes_on_for():
+    gate = threading.Event()
+
+    def slow(tokens, mask):
+        gate.wait(0.2)
+
+    assert run(chatty(), a={"environment": slow, "reply_seconds": 1e12})["a"].finish in ("stop", "length")
 
 
 @pytest.mark.filterwarnings("ignore:The environment of")
