@@ -106,7 +106,8 @@ def _provide_dev_stdin() -> None:
             with open(copy, "wb") as file:
                 file.write(os.pread(0, os.fstat(0).st_size, 0))
         except OSError:  # It is larger than a file may be, and a part of the input is worse than none.
-            os.unlink(copy)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(copy)
     original = builtins.open
 
     def opened(file, *arguments, **keywords):
