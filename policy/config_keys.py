@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,8 @@ class Options:
         if isinstance(value, bool) or not isinstance(value, (int, kind)):
             expected = "an integer" if kind is int else "a number"
             raise ValueError(f"{self.path}: {key} is {value!r}, expected {expected}.")
+        if not abs(value) <= sys.float_info.max:  # NaN, too.
+            raise ValueError(f"{self.path}: {key} is {str(value)[:100]}, expected a finite number.")
         return kind(value)
 
     def flag(self, key: str, default: bool = False) -> bool:
@@ -188,8 +191,13 @@ def windows(local: Callable[[Options, Fields, int], bool], switch: bool = False,
     return Group(read, write)
 
 
+def _late(options: Options, fields: Fields, i: int) -> bool:
+    first = Options(options.path, {"max_window_layers": options.left.get("max_window_layers")})  # Asked for each layer.
+    return i >= first.number("max_window_layers", int, 28)
+
+
 EVERY_LAYER = windows(lambda options, fields, i: True)
-LATE_LAYERS = windows(lambda options, fields, i: i >= options.left.get("max_window_layers", 28), True, True)
+LATE_LAYERS = windows(_late, True, True)
 
 
 def _caps(config: TransformerConfig) -> dict[str, Any]:
@@ -207,11 +215,14 @@ def _scalar(config: TransformerConfig) -> float:
 
 
 def _read_caps(options: Options, fields: Fields) -> Fields:
-    scale = options.number("query_pre_attn_scalar", float) ** -0.5
+    scalar = options.number("query_pre_attn_scalar", float)
+    if scalar <= 0:
+        raise ValueError(f"{options.path}: query_pre_attn_scalar is {scalar!r}, expected a positive number.")
+    scale = scalar**-0.5
     return {
         "attention_cap": options.number("attn_logit_softcapping", float, 0.0),
         "logit_cap": options.number("final_logit_softcapping", float, 0.0),
-        "attention_scale": 0.0 if scale == fields["head_dim"] ** -0.5 else scale,
+        "attention_scale": 0.0 if scale == max(fields["head_dim"], 1) ** -0.5 else scale,
         "embedding_multiplier": math.sqrt(fields["width"]),
     }
 

@@ -55,13 +55,21 @@ def _tokenizer(path: pathlib.Path, described: Mapping[str, Any]) -> PretrainedTo
         read_json(path / name) if (path / name).is_file() else {}
         for name in ("tokenizer_config.json", "generation_config.json")
     )
-    special = {key: _text(value) for key, value in config.items() if re.fullmatch(r"[a-z]+_token", key) and value}
+    special: dict[str, Any] = {  # Each a text, or an object that holds it.
+        key: value.get("content") if isinstance(value, dict) else value
+        for key, value in config.items()
+        if re.fullmatch(r"[a-z]+_token", key) and value
+    }
     template = config.get("chat_template")
     if isinstance(template, list):  # Several, by name.
-        template = {entry["name"]: entry["template"] for entry in template}.get("default")
+        named = [entry for entry in template if isinstance(entry, dict) and entry.get("name") == "default"]
+        template = named[-1].get("template") if named else None
+    for key, value in (*special.items(), ("chat_template", template or "")):
+        if not isinstance(value, str):
+            raise ValueError(f"{path / 'tokenizer_config.json'}: {key} is {str(value)[:100]}, expected a text.")
     if (path / "chat_template.jinja").is_file():
-        template = (path / "chat_template.jinja").read_text(encoding="utf-8")
-    definition = (path / "tokenizer.json").read_text(encoding="utf-8")
+        template = _read(path / "chat_template.jinja")
+    definition = _read(path / "tokenizer.json")
     ends = generation.get("eos_token_id", described.get("eos_token_id"))
     ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
     try:
@@ -70,6 +78,8 @@ def _tokenizer(path: pathlib.Path, described: Mapping[str, Any]) -> PretrainedTo
         raise ValueError(f"{path}: {error}") from None
 
 
-def _text(token: Any) -> str:
-    """A special token of tokenizer_config.json: its text, or an object that holds it."""
-    return token["content"] if isinstance(token, dict) else token
+def _read(path: pathlib.Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not readable as UTF-8: {error}.") from None

@@ -90,6 +90,8 @@ class PretrainedTokenizer:
         self.special = dict(special or {})
         self.vocab_size = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
         eos, pad = self.special.get("eos_token"), self.special.get("pad_token")
+        if not all(isinstance(token, int) and not isinstance(token, bool) for token in ends):
+            raise ValueError(f"The end tokens are {_short([*ends])}, expected ids (integers).")
         ids: list[int] = [*ends, self.token(eos)] if eos else [*ends]
         self.ends: tuple[int, ...] = tuple(sorted(set(ids)))
         if not self.ends:

@@ -134,6 +134,8 @@ class TransformerConfig:
                 raise ValueError(f"{field.name} must be among the {self.num_layers} layers, got {value!r}.")
         if self.num_heads % self.num_kv_heads:
             raise ValueError(f"num_heads ({self.num_heads}) must be a multiple of num_kv_heads ({self.num_kv_heads}).")
+        if self.rope_fraction > 1:
+            raise ValueError(f"rope_fraction must be at most 1 (all of a head's width), got {self.rope_fraction!r}.")
         if self.rotated_width % 2 and not self.learned_positions:
             raise ValueError(f"head_dim must be even for rotary embeddings, got {self.rotated_width}.")
         if self.activation not in ("silu", "gelu", "gelu_tanh"):

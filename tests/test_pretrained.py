@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import pathlib
 import pickle
 import re
 
+import families
 import ml_dtypes
 import numpy as np
 import numpy_transformer
@@ -26,6 +28,7 @@ from safetensors.numpy import save_file
 
 import policy
 from policy import rotary
+from policy.families import read_config
 from policy.transformer import parameter_shapes
 
 # Hugging Face directories.
@@ -140,6 +143,29 @@ def test_configs_that_are_refused(tmp_path, changes, message):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("case", "changes", "message"),
+    [
+        ("gemma2", {"query_pre_attn_scalar": -1}, "query_pre_attn_scalar is -1.0, expected a positive number"),
+        ("gemma2", {"query_pre_attn_scalar": 0}, "query_pre_attn_scalar is 0.0, expected a positive"),
+        ("gemma2", {"head_dim": 0}, "head_dim must be positive"),
+        ("qwen2", {"max_window_layers": "1"}, "max_window_layers is '1', expected an integer"),
+        ("llama", {"rope_theta": float("inf")}, "rope_theta is inf, expected a finite number"),
+        ("llama", {"hidden_size": 10**400}, "hidden_size is 100.*, expected a finite number"),
+        ("phi3", {"partial_rotary_factor": 2.0}, "rope_fraction must be at most 1"),
+    ],
+)
+def test_numbers_that_are_refused(case, changes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        read_config(pathlib.Path("a/config.json"), families.described(case) | changes)
+    assert "a/config.json: " in str(caught.value)
+
+
+def test_a_null_is_a_key_left_out():
+    full = families.described("qwen2") | {"num_hidden_layers": 30, "max_window_layers": None}
+    assert read_config(pathlib.Path("config.json"), full).local_layers == (28, 29)
+
+
 def test_tensors_that_do_not_fit_are_one_error_with_both_sides(tmp_path):
     weights = tensors()
     del weights["model.norm.weight"]
@@ -149,6 +175,14 @@ def test_tensors_that_do_not_fit_are_one_error_with_both_sides(tmp_path):
         policy.pretrained(write_directory(tmp_path / "tiny", weights=weights))
     assert "model.norm.weight missing; model.layers.2.mlp.up_proj.weight not expected; " in str(caught.value)
     assert "model.layers.0.mlp.up_proj.weight is [8, 12], expected [12, 8] of another shape" in str(caught.value)
+
+
+def _tokenizer_config(**content):
+    return lambda path: (path / "tokenizer_config.json").write_text(json.dumps(content))
+
+
+def _ends(ends):
+    return lambda path: (path / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
 
 
 def _truncate(path):
@@ -178,6 +212,13 @@ def _integers(path):
         (lambda path: (path / "model.safetensors").unlink(), r"has no model\.safetensors"),
         (lambda path: (path / "model.safetensors").write_bytes(b"x"), "not a readable safetensors file"),
         (lambda path: (path / "model.safetensors.index.json").write_text("{}"), "has no weight_map"),
+        (lambda path: (path / "tokenizer.json").write_bytes(b"\xff"), r"tokenizer\.json: not readable as UTF-8"),
+        (_tokenizer_config(eos_token=["a"]), r"tokenizer_config\.json: eos_token is \['a'\], expected a text"),
+        (_tokenizer_config(pad_token={"id": 1}), "pad_token is None, expected a text"),
+        (_tokenizer_config(chat_template={"a": 1}), "chat_template is {'a': 1}, expected a text"),
+        (_tokenizer_config(chat_template=[{"name": "default", "template": 5}]), "chat_template is 5, expected a text"),
+        (_ends(["1"]), r"end tokens are \['1'\], expected ids"),
+        (_ends(1.5), r"end tokens are \[1\.5\], expected ids"),
         (_truncate, "not a readable safetensors file"),
         (_integers, "'model.norm.weight' is stored as 'I8'; supported: F32, F16, BF16"),
         (_nan, "'model.norm.weight' holds NaN"),
