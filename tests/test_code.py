@@ -204,11 +204,12 @@ def test_shares_of_tests():
 
 def test_tests_that_fail_slowly_are_not_waited_for_one_after_the_other():
     """With enough of them the verdict would come too late for whoever asked, and cost the program nothing."""
-    slow = stdio(*[("", "7")] * 12, limits={"cpu_s": 0.3, "idle_s": 0.3})
+    slow = stdio(*[("", "7")] * 60, limits={"cpu_s": 0.3, "idle_s": 0.3})
     began = time.monotonic()
     assert outcome(slow, "import time\ntime.sleep(0.2)\nprint(8)", score="share") is Outcome.INCORRECT
-    assert time.monotonic() - began < 2.2
-    assert outcome(slow, "import time\ntime.sleep(0.1)\nprint(7)", score="share") is Outcome.CORRECT
+    assert time.monotonic() - began < 8  # All sixty would take 13 s, and they need not more than five.
+    patient = stdio(*[("", "7")] * 12, limits={"cpu_s": 0.3, "idle_s": 0.3})
+    assert outcome(patient, "import time\ntime.sleep(0.1)\nprint(7)", score="share") is Outcome.CORRECT
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ ANSWERED = [
     "Final Answer: The volume is 42. I hope it is correct.",
     "## Final Answer\n42", "### Answer\n\n$42$\n", "The final answer is:\n\n\\[\n42\n\\]",
     "The final answer is\n$$\n42\n$$",
+    "The answer is 41. No wait, the answer is 42.", "Answer: 40, no: the final answer is 42.",
     "<answer>The answer is 42</answer>", "So the answer is indeed 42.", "\\boxed{\\text{forty-two}}",
 ]  # fmt: skip
 UNANSWERED = [

@@ -164,8 +164,8 @@ def _is_sentence(text: str) -> bool:
 
 def _stated(rest: str) -> str:
     """The answer at the start of what follows "the answer is": up to the end of the sentence."""
-    while nested := _PHRASE.match(rest):  # "Answer: the final answer is 4"
-        rest = nested["rest"]
+    while later := _PHRASE.search(rest):  # "Answer: the final answer is 4", "4. No, the answer is 5"
+        rest = later["rest"]
     end = _SENTENCE_END.search(rest)
     sentence = rest[: end.start()] if end else rest
     said = sentence.rpartition(" is ")[2].strip(" \t\n*_")  # "Final answer: the volume is 120"

@@ -37,7 +37,7 @@ def judge(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) 
         if execution.status == "violation" or decisive is None or (why and not reason):
             decisive, reason = execution, f"test {len(passed)}: {why}"[:300] if why else ""
         over += execution.status == "limit"
-        patience -= execution.wall_s if why else 0
+        patience -= execution.cpu_s + execution.idle_s if why else 0  # Not wall time, in which the machine is seen.
         if (why and not go_on) or execution.status == "violation" or over == _MOST_LIMITS or patience < 0:
             break
     assert decisive is not None  # There is at least one test.

@@ -106,6 +106,7 @@ class RemotePool:
             status, reason = "ok", ""
         else:
             status, reason = "failed", ("does not compile: " if compiling else "") + (last or f"exit code {code}")
+        seconds = float(result.get("execution_time") or 0)
         return Execution(
             status,
             exit_code=code if isinstance(code, int) and code >= 0 else None,
@@ -114,7 +115,8 @@ class RemotePool:
             stderr=stderr[:most],
             stdout_truncated=len(stdout) > most,
             stderr_truncated=len(stderr) > most,
-            wall_s=float(result.get("execution_time") or 0),
+            wall_s=seconds,
+            idle_s=seconds,  # At most: it does not say how much of it.
             level=self.level,
             reason=reason,
         )

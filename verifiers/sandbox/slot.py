@@ -298,6 +298,7 @@ def _judge(answer: dict, limits: Limits, level: str, stdout: int, stderr: int) -
         stderr_truncated=sizes[1] > most,
         cpu_s=answer["cpu_s"],
         wall_s=answer["wall_s"],
+        idle_s=answer["idle_s"],
         peak_memory_mb=answer["memory_kb"] / 1024,
         violation=violation,
         level=level,

@@ -65,6 +65,7 @@ class Execution:
       stderr_truncated: whether there was more.
       cpu_s: seconds of CPU, over all its threads and processes.
       wall_s: seconds on the clock.
+      idle_s: of them, those in which it neither ran nor waited for a core, at most; looked at ten times a second.
       peak_memory_mb: the largest resident memory of a process of it.
       violation: what it did, where the status is "violation".
       level: the isolation it ran under: "namespaces", "landlock", "seccomp", "unsafe" or "remote".
@@ -80,6 +81,7 @@ class Execution:
     stderr_truncated: bool = False
     cpu_s: float = 0.0
     wall_s: float = 0.0
+    idle_s: float = 0.0
     peak_memory_mb: float = 0.0
     violation: str | None = None
     level: str = ""
