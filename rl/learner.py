@@ -28,6 +28,10 @@ from rl.types import Batch
 PEAK = "logprob_gap/max"  # The one that is the greatest of its rows, not their sum.
 
 
+class NotFinite(FloatingPointError):
+    """A gradient is not finite. The message says what to do."""
+
+
 class LearnerState(NamedTuple):
     """What an update changes."""
 
@@ -73,7 +77,7 @@ class Learner:
           Metrics. An update without a trainable token changes nothing and says so with `update/skipped` 1.
 
         Raises:
-          FloatingPointError: the gradient is not finite; the parameters are as before.
+          NotFinite: the gradient is not finite; the parameters are as before.
         """
         f = self._functions
         if not np.asarray(batch.mask).any():
@@ -84,7 +88,7 @@ class Learner:
             gradients, sums = f.accumulate(params, self._reference, gradients, sums, rows)
         norm = float(f.norm(gradients))
         if not math.isfinite(norm):
-            raise FloatingPointError(
+            raise NotFinite(
                 f"The gradient of update {int(self._state.version) + 1} is not finite: lower the learning rate."
             )
         del params

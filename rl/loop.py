@@ -26,7 +26,7 @@ from rl.console import Console as Lines
 from rl.data import stream
 from rl.journal import Console, Crew, Ended, Journal
 from rl.journal import Stopped as Stopped
-from rl.learner import Learner
+from rl.learner import Learner, NotFinite
 from rl.preflight import fit, preflight
 from rl.run import Run, compare_config
 from rl.scorer import Scorer
@@ -72,6 +72,7 @@ def train(
       ValueError, OSError: something is wrong with the config or the paths. Of a new run nothing is left behind.
       Stopped: SIGINT or SIGTERM came; there is a checkpoint.
       Ended: too many groups had to be dropped; there is a checkpoint.
+      NotFinite: a gradient is not finite; there is a checkpoint of the parameters before it.
       cluster.Poisoned: a group killed its actor again and again; there is a checkpoint, unless the group was in
         flight when the step began.
       cluster.ActorFailed: an actor died that cannot be replaced; the checkpoints so far stay.
@@ -105,7 +106,7 @@ def train(
         journal = Journal(fitted, run, crew, console, stack.enter_context(_stop_signals(console)))
         try:
             finished = loop(fitted, crew, journal, _position(fitted, run, last))
-        except Ended:
+        except (Ended, NotFinite):
             journal.save()
             raise
         except cluster.Poisoned:

@@ -90,6 +90,14 @@ def test_a_group_with_one_scored_member_is_dropped_and_replaced(tmp_path):
     assert sorted([*indices, *(event["index"] for event in dropped)]) == list(range(16 + len(dropped)))
 
 
+def test_a_gradient_that_is_not_finite_ends_the_run_with_a_checkpoint_of_what_was_before(tmp_path):
+    huge = tiny.config(advantage=lambda rewards: (rewards - rewards.mean()) * 1e38, max_grad_norm=1e38)
+    with pytest.raises(FloatingPointError, match="The gradient of update 1 is not finite: lower the learning rate"):
+        train(huge, path=tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoints" / "000000").is_dir()
+    assert rl.Run(tmp_path / "run").evaluations()[0]["step"] == 0
+
+
 def test_too_many_drops_end_the_run_and_say_why(tmp_path):
     def down(problem, text):
         if text != tiny.GOLD:
