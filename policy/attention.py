@@ -21,6 +21,7 @@ from jax import lax
 
 from policy import rotary
 from policy.products import batched_dot
+from policy.sizes import power_of_two
 from policy.types import TransformerConfig
 
 TILE = 32
@@ -41,8 +42,7 @@ def key_tiles(segment: np.ndarray, prefix: np.ndarray) -> np.ndarray:
     n = columns // TILE
     seen = [[_visible(segment[b], prefix[b], i) for i in range(n)] for b in range(rows)]
     longest = max((len(tiles) for row in seen for tiles in row), default=1)
-    m = 1 << (max(longest, 1) - 1).bit_length()
-    keys = np.full((rows, n, m), -1, np.int32)
+    keys = np.full((rows, n, power_of_two(longest)), -1, np.int32)
     for b in range(rows):
         for i, tiles in enumerate(seen[b]):
             keys[b, i, : len(tiles)] = tiles

@@ -192,8 +192,20 @@ def windows(local: Callable[[Options, Fields, int], bool], switch: bool = False,
 
 
 def _late(options: Options, fields: Fields, i: int) -> bool:
-    first = Options(options.path, {"max_window_layers": options.left.get("max_window_layers")})  # Asked for each layer.
-    return i >= first.number("max_window_layers", int, 28)
+    return i >= _asked(options, "max_window_layers", 28)
+
+
+def mostly_local(options: Options, fields: Fields, i: int) -> bool:
+    """All layers but every sixth, or whichever `sliding_window_pattern` says."""
+    period = _asked(options, "sliding_window_pattern", 6)
+    if period < 1:
+        raise ValueError(f"{options.path}: sliding_window_pattern is {period}, expected a positive number.")
+    return (i + 1) % period > 0
+
+
+def _asked(options: Options, key: str, default: int) -> int:
+    """An integer that is asked for once a layer, and so stays among the options."""
+    return Options(options.path, {key: options.left.get(key)}).number(key, int, default)
 
 
 EVERY_LAYER = windows(lambda options, fields, i: True)
@@ -211,7 +223,7 @@ def _caps(config: TransformerConfig) -> dict[str, Any]:
 def _scalar(config: TransformerConfig) -> float:
     """The number whose inverse root the scale is; whole, where that says the same."""
     whole = round(config.scale**-2)
-    return whole if whole**-0.5 == config.scale else config.scale**-2
+    return whole if whole and whole**-0.5 == config.scale else config.scale**-2
 
 
 def _read_caps(options: Options, fields: Fields) -> Fields:

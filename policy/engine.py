@@ -1,10 +1,10 @@
 """The engine: samples many completions of many prompts at once, in blocks of one shape.
 
-A fixed number of slots decodes together, one token a step; a slot that finishes is refilled at once. A prompt is
-computed once for all its samples. What a row samples depends on (seed, stream, index, sample), on its prompt and
-on the parameters, and on nothing else: not on its slot, its neighbors or the order of arrival. On one backend
-that holds bit for bit: rows that are computed together are always as many, a prompt is computed in chunks of fixed
-columns, and attention takes the cache page by page (policy.cache).
+A fixed number of slots decodes together; a slot that finishes is refilled at once. A prompt is computed once for all
+its samples. What a row samples depends on (seed, stream, index, sample), on its prompt and on the parameters, and on
+nothing else: not on its slot, its neighbors or the order of arrival. On one backend that holds bit for bit: rows that
+are computed together are always as many, a prompt is computed in chunks of fixed columns, and attention takes the
+cache page by page (policy.cache).
 
 Letters: B slots, N prompts of a block, W columns of a chunk, Q columns of a page.
 """
@@ -25,12 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from policy.cache import Cache, empty_cache
-from policy.memory import PAGE, PREFIX_BYTES, layout, round_up
+from policy.memory import PAGE, PREFIX_BYTES, layout
 from policy.pages import PageTable
 from policy.prefixes import Prefixes
-from policy.programs import programs
+from policy.programs import STEPS, programs
 from policy.requests import Reply, SamplingOptions, Written, begin, cut_at, stop_at
 from policy.sampling import Law, Sampled, plain_law
+from policy.sizes import multiple
 from policy.transformer import fast_dtype, from_host
 from policy.types import Completion, Model, Versioned
 
@@ -91,7 +92,7 @@ class Engine:
         """
         Args:
           seed: of all samples, where a request has none of its own.
-          slots: rows that decode together, at least; rounded up to a multiple of 8.
+          slots: rows that decode together, at least; one is two, more are rounded up to a multiple of 8.
           prompt_columns: the longest prompt.
           max_tokens: the longest completion.
           dtype: of the matrix products; default: what the device is fast at.
@@ -113,7 +114,7 @@ class Engine:
                 f"{config.context} tokens of {model.name}: shorten one of them."
             )
         self._config, self._tokenizer, self._seed = config, model.tokenizer, seed
-        self._max_tokens, self._most = max_tokens, min(round_up(prompt_columns), config.context - max_tokens)
+        self._max_tokens, self._most = max_tokens, min(multiple(prompt_columns, PAGE), config.context - max_tokens)
         self._at = layout(slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens)
         self._programs = programs(config, dtype or fast_dtype())
         self._prefixes = Prefixes(prefix_bytes, self._at.chunk)
@@ -127,6 +128,7 @@ class Engine:
         self._keys = np.zeros((slots, 2), np.uint32)
         self._law = plain_law(slots, config.vocab_size)
         self._banned = jnp.array(self._law.banned)  # On the device; a copy.
+        self._ends = jnp.array(list(self._tokenizer.ends), jnp.int32)
         self._alive: dict[Hashable, _Request] = {}
         self._waiting: collections.deque[_Request] = collections.deque()
         self._params = None
@@ -238,7 +240,7 @@ class Engine:
         return True
 
     def step(self) -> Finished:
-        """Fills free slots and decodes one token in each.
+        """Fills free slots and decodes a token in each: several, where nothing waits for a slot or is told of each.
 
         Where all that is alive waits for its environment, so does this.
 
@@ -253,21 +255,37 @@ class Engine:
         finished = self._resume() + self._fill()
         live = [slot for slot, row in enumerate(self._rows) if row is not None and row.reply is None]
         if live:
-            self._reach({slot: int(self._position[slot]) for slot, row in enumerate(self._rows) if row is not None})
-            # A slot that waits computes its last token again and again, and writes the same column.
-            logits, self._cache = self._programs.decode(
-                self._params, self._token, self._position, self._pages.arrays(), self._cache
-            )
-            sampled = self._programs.draw(logits, self._keys, self._position + 1, self._device_law())
-            # Before its inputs change: on a CPU the computation may read them in place.
-            sampled = jax.device_get(sampled)
-            self._position[live] += 1
-            finished += self._write(live, sampled)
+            finished += self._decode(live)
         elif waiting := {row.reply: row.deadline for row in self._rows if row is not None and row.reply is not None}:
             left = min(waiting.values()) - time.monotonic()
             limit = min(max(left, 0.0), _LONGEST_WAIT)
             concurrent.futures.wait(waiting, limit, return_when=concurrent.futures.FIRST_COMPLETED)
             finished += self._resume()
+        return finished
+
+    def _decode(self, live: list[int]) -> Finished:
+        """Decodes as many tokens of the slots `live` as may come before the host has a say."""
+        rows, left = [self._row(slot) for slot in live], np.zeros(len(self._rows), np.int32)
+        one = (
+            self._waiting  # For a slot.
+            or any(row is not None and row.reply is not None for row in self._rows)
+            or any(row.pending or row.request.on_token is not None for row in rows)
+            or (self._law.forced[live] >= 0).any()
+        )
+        left[live] = 1 if one else [min(row.request.max_tokens - len(row.tokens), STEPS) for row in rows]
+        last = self._position + np.maximum(left - 1, 0)
+        self._reach({slot: int(last[slot]) for slot, row in enumerate(self._rows) if row is not None})
+        steps, sampled, self._cache = self._programs.decode(
+            self._params, self._token, self._position, left, self._ends, self._keys, self._device_law(),
+            self._pages.arrays(), self._cache,
+        )  # fmt: skip
+        # Before its inputs change: on a CPU the computation may read them in place.
+        steps, sampled = jax.device_get((steps, sampled))
+        finished = []
+        for i in range(steps):
+            going = [slot for slot, row in zip(live, rows, strict=True) if self._rows[slot] is row and not row.reply]
+            self._position[going] += 1
+            finished += self._write(going, Sampled(*(x[i] for x in sampled)))
         return finished
 
     def _resume(self) -> Finished:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from policy.products import Matrix, dot
+from policy.sizes import power_of_two
 
 AXIS = "expert"  # Of the mesh: experts lie along it, and rows of the batch too.
 
@@ -117,8 +118,7 @@ def router_metrics(sums: RouterSums, k: int) -> dict[str, float]:
 
 def tile_columns(columns: int, k: int, experts: int) -> int:
     """Q: about what an expert gets; a power of two from 16, so that vector instructions are full, to 128."""
-    share = columns * k // experts
-    return min(max(1 << max(share - 1, 0).bit_length(), 16), 128)
+    return min(max(power_of_two(columns * k // experts), 16), 128)
 
 
 def make_plan(routing: Routing, experts: int, q: int, first_expert: jax.Array | None = None) -> Plan:

@@ -25,6 +25,7 @@ from policy.config_keys import (
     Fields,
     Group,
     Options,
+    mostly_local,
     windows,
 )
 from policy.layout import HUGGING_FACE, TRANSPOSED
@@ -193,9 +194,7 @@ FAMILIES = {
                                   "final_logit_softcapping": 30.0},
                {"hidden_activation": "hidden_act"}),
         Family("Gemma3ForCausalLM", "gemma3_text",
-               (ROPE, windows(lambda options, fields, i: (i + 1) % options.left.get("sliding_window_pattern", 6) > 0,
-                                listed=True),
-                CAPS, ATTENTION_BIAS),
+               (ROPE, windows(mostly_local, listed=True), CAPS, ATTENTION_BIAS),
                _GEMMA | {"qk_norm": True}, _FOUR_NORMS | _HEAD_NORMS | _BIASES,
                _GEMMA_DEFAULTS | {"max_position_embeddings": 131072, "rope_theta": 1e6, "rope_local_base_freq": 1e4},
                {"hidden_activation": "hidden_act"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import json
 import pathlib
@@ -16,6 +17,7 @@ from policy.gguf import GGUF, open_gguf
 from policy.streaming import Shardings, stream
 from policy.tokenizer import PretrainedTokenizer, added_token, byte_level
 from policy.types import Model, Params, TransformerConfig
+from policy.wording import short
 
 # Architectures, and what all models of one share.
 _ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -77,9 +79,11 @@ def read_config(file: GGUF) -> TransformerConfig:
     """
     architecture = file.metadata.get("general.architecture")
     if not isinstance(architecture, str) or architecture not in _ARCHITECTURES:
+        near = difflib.get_close_matches(short(architecture), _ARCHITECTURES, 1, cutoff=0.4)
         raise ValueError(
-            f"{file.path}: the architecture {_short(architecture)} is not supported; supported: "
-            f"{', '.join(_ARCHITECTURES)}. Its Hugging Face directory may be."
+            f"{file.path}: the architecture {short(architecture)} is not supported; supported: "
+            f"{', '.join(_ARCHITECTURES)}{f' (the nearest is {near[0]})' if near else ''}. "
+            "Its Hugging Face directory may be."
         )
     prefix = architecture + "."
     options = {key.removeprefix(prefix): value for key, value in file.metadata.items() if key.startswith(prefix)}
@@ -88,7 +92,7 @@ def read_config(file: GGUF) -> TransformerConfig:
         value = options.pop(key, default)
         if isinstance(value, bool) or not isinstance(value, (int, kind)):
             raise ValueError(
-                f"{file.path}: the metadata {prefix}{key} is {_short(value)}, expected one {kind.__name__}."
+                f"{file.path}: the metadata {prefix}{key} is {short(value)}, expected one {kind.__name__}."
             )
         # The file has float32: 9.999999747378752e-06 is its 1e-5.
         return float(str(np.float32(value))) if kind is float else value
@@ -167,11 +171,6 @@ def _layout(file: GGUF, config: TransformerConfig) -> layout.Layout:
     return layout.fit(file.path, config, names, found, ignored)
 
 
-def _short(value: Any) -> str:
-    text = repr(value[:100] if isinstance(value, (str, list)) else value)
-    return text if len(text) <= 100 else text[:100] + "…"
-
-
 def _unpermuted(weights: np.ndarray, heads: int) -> np.ndarray:
     """Rows of q or k, from GGML's rotary order (pairs side by side) to ours (halves of a head). [H C, D]"""
     rows, width = weights.shape
@@ -199,10 +198,10 @@ def _tokenizer(file: GGUF) -> PretrainedTokenizer:
         return value
 
     if metadata.get("ggml.model") != "gpt2":
-        raise wrong("ggml.model", f"is {_short(metadata.get('ggml.model'))}; supported: 'gpt2' (byte-level BPE)")
+        raise wrong("ggml.model", f"is {short(metadata.get('ggml.model'))}; supported: 'gpt2' (byte-level BPE)")
     pre = metadata.get("ggml.pre")
     if pre not in _PRE_TOKENIZERS:
-        raise wrong("ggml.pre", f"is {_short(pre)}; supported: {', '.join(_PRE_TOKENIZERS)}")
+        raise wrong("ggml.pre", f"is {short(pre)}; supported: {', '.join(_PRE_TOKENIZERS)}")
     tokens, merges = texts("ggml.tokens"), texts("ggml.merges")
     if len(set(tokens)) != len(tokens):
         raise wrong("ggml.tokens", "holds a token twice")
@@ -218,7 +217,7 @@ def _tokenizer(file: GGUF) -> PretrainedTokenizer:
     for name in ("bos", "eos", "padding", "unknown", "eot", "eom"):
         if (token := metadata.get(f"ggml.{name}_token_id")) is not None:
             if not isinstance(token, int) or not 0 <= token < len(tokens):
-                raise wrong(f"ggml.{name}_token_id", f"is {_short(token)}, not one of the {len(tokens)} tokens")
+                raise wrong(f"ggml.{name}_token_id", f"is {short(token)}, not one of the {len(tokens)} tokens")
             ids[name] = token
     roles = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_token": "unknown"}
     special = {role: tokens[ids[name]] for role, name in roles.items() if name in ids}

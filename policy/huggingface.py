@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import pathlib
 import re
 from collections.abc import Mapping
@@ -26,9 +27,15 @@ def open_model(path: pathlib.Path, name: str | None = None) -> Model:
       ValueError: something is missing, damaged or not supported.
     """
     described = read_json(path / "config.json")
+    if "fingerprints" in described and "architectures" not in described:
+        raise ValueError(
+            f"{path} is a run, not a model: write its policy as a model's directory (`assay export {path} OUT_DIR`, "
+            "--dtype float32 to lose nothing) and take that."
+        )
     config = read_config(path / "config.json", described)
     _layout(open_weights(path), config)
-    return Model(name or path.name, config, _tokenizer(path, described), functools.partial(load, path, config))
+    tokenizer = _tokenizer(path, described, config.vocab_size)
+    return Model(name or path.name, config, tokenizer, functools.partial(load, path, config))
 
 
 def load(path: pathlib.Path, config: TransformerConfig, seed: int, shardings: Shardings | None = None) -> Params:
@@ -48,7 +55,7 @@ def _layout(weights: Tensors, config: TransformerConfig) -> Layout:
     return fit(weights.path, config, names, found, ignored | {name for name in found if _BUFFERS.search(name)})
 
 
-def _tokenizer(path: pathlib.Path, described: Mapping[str, Any]) -> PretrainedTokenizer:
+def _tokenizer(path: pathlib.Path, described: Mapping[str, Any], vocab_size: int) -> PretrainedTokenizer:
     if not (path / "tokenizer.json").is_file():
         raise ValueError(f"{path} has no tokenizer.json, the one form of tokenizer that is supported.")
     config, generation = (
@@ -72,10 +79,30 @@ def _tokenizer(path: pathlib.Path, described: Mapping[str, Any]) -> PretrainedTo
     definition = _read(path / "tokenizer.json")
     ends = generation.get("eos_token_id", described.get("eos_token_id"))
     ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
+    made = functools.partial(PretrainedTokenizer, ends=ends, template=template, special=special)
     try:
-        return PretrainedTokenizer(definition, ends=ends, template=template, special=special)
+        tokenizer = made(definition)
+        return tokenizer if tokenizer.vocab_size <= vocab_size else made(_shortened(tokenizer, vocab_size))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _shortened(tokenizer: PretrainedTokenizer, vocab_size: int) -> str:
+    """The definition without the special tokens that the model has no row for, where nothing asks for them.
+
+    Gemma 3's text models come with the tokenizer of those that see images: its <image_soft_token> is the first one
+    beyond their vocabulary. Without it, its spelling is plain text.
+    """
+    definition = json.loads(tokenizer.definition)
+    roles = [tokenizer.special.get(role) for role in ("bos_token", "eos_token", "pad_token")]
+    added = definition.get("added_tokens") or ()
+    written = json.dumps([tokenizer.template, definition.get("post_processor")], ensure_ascii=False)
+
+    def kept(token: Mapping[str, Any]) -> bool:
+        wanted = token["id"] in tokenizer.ends or token["content"] in roles or token["content"] in written
+        return token["id"] < vocab_size or not token["special"] or wanted
+
+    return json.dumps(definition | {"added_tokens": [*filter(kept, added)]}, ensure_ascii=False)
 
 
 def _read(path: pathlib.Path) -> str:

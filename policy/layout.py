@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from policy.types import TransformerConfig
+from policy.wording import some
 
 Shape = tuple[int, ...]
 Layout = Mapping[tuple[str, str], tuple[tuple[str, Shape], ...]]  # (module, parameter) -> its parts' names and shapes.
@@ -173,7 +174,7 @@ def fit(
         ],
     }
     if any(problems.values()):
-        text = "; ".join(f"{_some(names)} {problem}" for problem, names in problems.items() if names)
+        text = "; ".join(f"{some(names)} {problem}" for problem, names in problems.items() if names)
         raise ValueError(
             f"{path}: the tensors do not fit the model that its config describes: {text}. "
             "Either the file is damaged, or the model uses something that is not supported."
@@ -200,7 +201,3 @@ def random(config: TransformerConfig, seed: int) -> dict[str, dict[str, np.ndarr
             values = generator.standard_normal(shape, np.float32) * np.float32(deviation)
         params.setdefault(module, {})[parameter] = values
     return params
-
-
-def _some(names: list[str], most: int = 6) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

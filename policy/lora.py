@@ -22,9 +22,10 @@ import numpy as np
 
 from policy.families import family_of
 from policy.layout import HUGGING_FACE, Layout, Stored, layout, reader, stored
-from policy.safetensors_files import Tensors, open_file, read_json, some, write_file
+from policy.safetensors_files import Tensors, open_file, read_json, write_file
 from policy.streaming import fill, joined, place
 from policy.types import Params, TransformerConfig
+from policy.wording import some
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."  # PEFT wraps the model twice.

@@ -7,10 +7,11 @@ import math
 from typing import NamedTuple
 
 from policy.sampling import BLOCK, GROUP, NEAR
+from policy.sizes import multiple
 from policy.transformer import parameter_shapes
 from policy.types import TransformerConfig
 
-ROWS = 8  # The number of slots, too: the rest of a vector is computed by other instructions, which round otherwise.
+ROWS = 8  # Slots come in so many: the rest of a vector is computed by other instructions, which round otherwise.
 PREFILL_ROWS = 8  # Prompts that are computed together, at most.
 CHUNK = 64  # Columns of a prompt that are computed together.
 PAGE = 32  # Columns of a page of the cache. All lengths are multiples of it.
@@ -29,10 +30,12 @@ class Layout(NamedTuple):
 
 def layout(*, slots: int, prompt_columns: int, max_tokens: int) -> Layout:
     """What an engine makes of the sizes that `policy.Engine` takes."""
-    prompt = round_up(prompt_columns)
+    prompt = multiple(prompt_columns, PAGE)
     chunk = min(prompt, CHUNK)
-    pages = round_up(prompt + max_tokens) // PAGE
-    return Layout(round_up(slots, ROWS), min(slots, PREFILL_ROWS), chunk, -(-prompt // chunk), pages)
+    pages = multiple(prompt + max_tokens, PAGE) // PAGE
+    # One slot becomes two: XLA:CPU takes a product with one column for a vector's, which reads a weight half as fast.
+    slots, rows = (multiple(slots, ROWS) if slots > 1 else 2), min(slots, PREFILL_ROWS)
+    return Layout(slots, rows, chunk, -(-prompt // chunk), pages)
 
 
 class EngineMemory(NamedTuple):
@@ -73,9 +76,9 @@ def engine_memory(
     attention = 2 * (4 * n * c.num_heads * at.chunk + qkv)  # Scores and their exponentials; before and after rotation.
     mlp = 3 * 4 * n * max(c.mlp_width, c.experts_per_token * c.expert_width)
     prefill = max(attention, mlp) + 4 * n * c.width
-    logits = 4 * at.slots * round_up(c.vocab_size, BLOCK)
+    logits = 4 * at.slots * multiple(c.vocab_size, BLOCK)
     heads = 4 * at.slots * at.pages * c.num_heads  # Of all pages.
-    near = 4 * at.slots * min(round_up(c.vocab_size, BLOCK), NEAR * GROUP)  # Logits in the search for a cut.
+    near = 4 * at.slots * min(multiple(c.vocab_size, BLOCK), NEAR * GROUP)  # Logits in the search for a cut.
     decode = logits + max(2 * logits + 2 * near, heads * (2 * PAGE + 3 * c.head_dim))
     peak = parameters + slot * at.slots + prompts + kept + max(prefill, decode) + logits // 4  # The last: bans.
     return EngineMemory(token, slot, slot * at.slots, parameters, peak)
@@ -116,8 +119,3 @@ def slots_that_fit(
 @functools.cache
 def _shapes(config: TransformerConfig) -> list[tuple[int, ...]]:
     return [shape for leaves in parameter_shapes(config).values() for shape in leaves.values()]
-
-
-def round_up(n: int, multiple: int = PAGE) -> int:
-    """The next multiple."""
-    return -(-n // multiple) * multiple

@@ -37,7 +37,7 @@ class PageTable:
         while self._used[slot] * self._columns <= column:
             if not self._free:
                 # Each size is compiled, and each page is read in each step, used or not.
-                more = min(self.count + max(self._slots // 2, self.count // 4), self._slots * self._most)
+                more = min(self.count + max(self._slots // 2, self.count // 4, 4), self._slots * self._most)
                 self._free = list(range(self.count, more))
                 self.count = more
             page = heapq.heappop(self._free)

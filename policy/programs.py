@@ -6,11 +6,15 @@ import functools
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 
 from policy.cache import copy_pages, grown, taken_page
-from policy.sampling import row_keys, sample, uniforms
+from policy.sampling import Sampled, row_keys, sample, uniforms
 from policy.transformer import make_policy
 from policy.types import TransformerConfig
+
+STEPS = 8  # Tokens of a row that one dispatch decodes, at most.
 
 
 class Programs(NamedTuple):
@@ -21,8 +25,10 @@ class Programs(NamedTuple):
     copy: jax.stages.Wrapped  # policy.cache.copy_pages
     take: jax.stages.Wrapped  # policy.cache.taken_page
     head: jax.stages.Wrapped  # (params, hidden [D, N], source [B]) -> logits [V, B], of the prompts source[b]
-    decode: jax.stages.Wrapped  # (params, token [B], position [B], pages, cache) -> logits [V, B], cache
     draw: jax.stages.Wrapped  # (logits [V, B], keys, position [B] of the token to come, law) -> Sampled
+    # (params, token [B], position [B], left [B], ends [X], keys, law, pages, cache) -> steps, Sampled [STEPS, B],
+    # cache: up to left[b] <= STEPS tokens of each row b, the last of which may be one of `ends`.
+    decode: jax.stages.Wrapped
     grow: jax.stages.Wrapped  # policy.cache.grown
 
 
@@ -37,13 +43,33 @@ def programs(config: TransformerConfig, dtype: str) -> Programs:
     def draw(logits, keys, position, law):
         return sample(logits, uniforms(keys, position), law)
 
+    def decode(params, token, position, left, ends, keys, law, pages, cache):
+        def going(state):
+            _, _, _, moves, _, _ = state
+            return jnp.any(moves)
+
+        def step(state):
+            i, token, position, moves, cache, written = state
+            logits, cache = policy.decode(params, token, position, pages, cache)
+            sampled = draw(logits, keys, position + 1, law)
+            written = jax.tree.map(lambda xs, x: lax.dynamic_update_index_in_dim(xs, x, i, 0), written, sampled)
+            # A row that does not move computes its last token again and again, and writes the same column.
+            token, position = jnp.where(moves, sampled.token, token), position + moves
+            moves &= (i + 1 < left) & ~(token[:, None] == ends).any(axis=1)
+            return i + 1, token, position, moves, cache, written
+
+        b = len(token)
+        empty = Sampled(jnp.zeros((STEPS, b), jnp.int32), jnp.zeros((STEPS, b)), jnp.zeros((STEPS, b)))
+        steps, *_, cache, written = lax.while_loop(going, step, (0, token, position, left > 0, cache, empty))
+        return steps, written, cache
+
     return Programs(
         keys=jax.jit(row_keys),
         prefill=jax.jit(policy.prefill, donate_argnums=4),
         copy=jax.jit(copy_pages, donate_argnums=0),
         take=jax.jit(taken_page),
         head=jax.jit(head),
-        decode=jax.jit(policy.decode, donate_argnums=4),
         draw=jax.jit(draw),
+        decode=jax.jit(decode, donate_argnums=8),
         grow=jax.jit(grown, static_argnums=1),
     )

@@ -11,6 +11,8 @@ from policy import rotary
 from policy.config_keys import GLOBAL, LOCAL, Fields, Group, Options
 from policy.types import TransformerConfig
 
+_MOST = 10**6  # A factor; real ones are below 1000. Contexts are multiplied by it.
+
 
 def _read_rope(options: Options, fields: Fields) -> Fields:
     """`rope_theta` and `rope_scaling`, or `rope_parameters`, where transformers 5 gathers them, by kind of layer."""
@@ -23,7 +25,9 @@ def _read_rope(options: Options, fields: Fields) -> Fields:
         if not isinstance(local, dict) or _rope_type(local) != "default" or set(given) > {GLOBAL, LOCAL}:
             raise ValueError(f"{options.path}: rope_parameters = {json.dumps(given)[:200]} is not implemented.")
         local_theta = local.get("rope_theta", local_theta)
-        given = given[GLOBAL]
+        given = given[GLOBAL] or {}
+        if not isinstance(given, dict):
+            raise ValueError(f"{options.path}: {GLOBAL} of rope_parameters is {str(given)[:100]}, expected an object.")
     keys = {key: value for key, value in given.items() if key not in ("rope_type", "type")}
     inner = Options(options.path, keys)
     theta = options.number("rope_theta", float, 10_000.0)
@@ -54,29 +58,36 @@ def _scaling(inner: Options, kind: Any, fields: Fields, given: Any) -> rotary.Sc
     if kind == "default":
         return None
     if kind == "yarn" and inner.left.get("factor") is None:
-        inner.left["factor"] = context / original
+        inner.left["factor"] = context / max(original, 1)
     if kind not in ("linear", "dynamic", "yarn", "llama3") or (kind == "dynamic" and original != context):
         raise ValueError(
             f"{inner.path}: the option rope_scaling = {json.dumps(given)[:200]} is not implemented; implemented are "
             "the rope_types default, linear, dynamic, yarn and llama3."
         )
     factor = inner.number("factor", float)
-    if factor < 1 or original < 1:
-        raise ValueError(f"{inner.path}: rope_scaling needs a factor of at least 1, got {json.dumps(given)[:200]}.")
+    wrong = ValueError(
+        f"{inner.path}: rope_scaling needs a factor of 1 to {_MOST:,}, contexts of at least 1, positive betas and "
+        f"low_freq_factor < high_freq_factor; got {json.dumps(given)[:200]}."
+    )
+    if not 1 <= factor <= _MOST or original < 1:
+        raise wrong
     if kind == "linear":
         return rotary.Linear(factor)
     if kind == "dynamic":
         return rotary.Dynamic(factor, original)
     if kind == "llama3":
-        return rotary.Llama3(
-            factor, inner.number("low_freq_factor", float), inner.number("high_freq_factor", float), original
-        )
+        low, high = inner.number("low_freq_factor", float), inner.number("high_freq_factor", float)
+        if low >= high:
+            raise wrong
+        return rotary.Llama3(factor, low, high, original)
     magnitude = inner.number("attention_factor", float, 0.0)
     scales = [inner.number(key, float, 0.0) for key in ("mscale", "mscale_all_dim")]
     if not magnitude and all(scales):
         above, below = (0.1 * scale * math.log(factor) + 1 for scale in scales)
         magnitude = above / below
     fast, slow = inner.number("beta_fast", float, 32.0), inner.number("beta_slow", float, 1.0)
+    if fast <= 0 or slow <= 0:
+        raise wrong
     return rotary.YaRN(factor, original, fast, slow, magnitude, inner.flag("truncate", True))
 
 

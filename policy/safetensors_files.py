@@ -14,11 +14,13 @@ import math
 import os
 import pathlib
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+
+from policy.wording import short, some
 
 Shape = tuple[int, ...]
 
@@ -111,14 +113,14 @@ def open_file(path: pathlib.Path) -> Tensors:
 def _entry(path: pathlib.Path, name: str, entry: Any) -> tuple[str, Shape, tuple[int, int]]:
     """dtype, shape and place of one tensor, from the header."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise _unreadable(path, f"tensor {name!r} is described by {_short(entry)}")
+        raise _unreadable(path, f"tensor {name!r} is described by {short(entry)}")
     dtype, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ValueError(f"{path}: tensor {name!r} is stored as {_short(dtype)}; supported: {', '.join(DTYPES)}.")
+        raise ValueError(f"{path}: tensor {name!r} is stored as {short(dtype)}; supported: {', '.join(DTYPES)}.")
     if not _sizes(shape) or len(shape) > _DIMENSION_LIMIT:
-        raise _unreadable(path, f"tensor {name!r} has the shape {_short(shape)}")
+        raise _unreadable(path, f"tensor {name!r} has the shape {short(shape)}")
     if not _sizes(place) or len(place) != 2 or place[0] > place[1]:
-        raise _unreadable(path, f"tensor {name!r} has the data_offsets {_short(place)}")
+        raise _unreadable(path, f"tensor {name!r} has the data_offsets {short(place)}")
     return dtype, tuple(shape), (place[0], place[1])
 
 
@@ -137,11 +139,6 @@ def _unreadable(path: pathlib.Path, problem: str) -> ValueError:
     return ValueError(f"{path}: not a readable safetensors file: {problem}.")
 
 
-def _short(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 100 else text[:100] + "…"
-
-
 def open_directory(path: pathlib.Path) -> Tensors:
     """The tensors of a Hugging Face directory: of its model.safetensors, or of the shards that its index names.
 
@@ -158,7 +155,7 @@ def open_directory(path: pathlib.Path) -> Tensors:
         raise ValueError(f"{index} has no weight_map.")
     for name in names.values():
         if not isinstance(name, str) or pathlib.PurePath(name).name != name or not (path / name).is_file():
-            raise ValueError(f"{index} names the file {_short(name)}, which is not in {path}.")
+            raise ValueError(f"{index} names the file {short(name)}, which is not in {path}.")
     tensors: dict[str, Tensor] = {}
     for file in sorted(set(names.values())):
         held = open_file(path / file).tensors
@@ -187,11 +184,6 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected a JSON object.")
     return content
-
-
-def some(names: Sequence[str], most: int = 6) -> str:
-    """The first few of many names."""
-    return (", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")) or "none"
 
 
 def write(

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from policy.sizes import multiple
+
 Array = Any  # Of jax or, on the host, of numpy.
 BLOCK = 256  # Tokens of a block: the vocabulary is searched block by block, then within one.
 GROUP = 16  # Tokens of a group, in the search for the greatest logits.
@@ -47,7 +49,7 @@ def plain_law(rows: int, vocab_size: int, temperature: float = 0.0) -> Law:
         top_p=np.ones(rows, np.float32),
         min_p=np.zeros(rows, np.float32),
         forced=np.full(rows, -1, np.int32),
-        banned=np.zeros((vocab_size + -vocab_size % BLOCK, rows), bool),
+        banned=np.zeros((multiple(vocab_size, BLOCK), rows), bool),
     )
 
 

@@ -25,6 +25,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from policy.experts import Part
 from policy.products import Matrix, masters
 from policy.types import Params, TransformerConfig
+from policy.wording import some
 
 AXES = ("data", "fsdp", "tensor", "expert")
 ROW_AXES = ("data", "fsdp", "expert")
@@ -124,7 +125,7 @@ def partition(shapes: Mapping[str, Mapping[str, Any]], table: Table) -> dict[str
         "rules that match no parameter": [pattern for pattern, _ in table if pattern not in used],
     }
     if any(problems.values()):
-        text = "; ".join(f"{problem}: {_some(found)}" for problem, found in problems.items() if found)
+        text = "; ".join(f"{problem}: {some(found)}" for problem, found in problems.items() if found)
         raise ValueError(f"The table of shardings does not fit the model. There are {text}.")
     return specs
 
@@ -274,7 +275,7 @@ def _check_even(sizes: Mapping[str, int], shapes: Any, specs: Any) -> None:
         if shape[i] % _parts(sizes, [entry])
     ]
     if problems:
-        raise ValueError(f"Parameters cannot be cut evenly: {_some(problems)}. Choose other sizes for the mesh.")
+        raise ValueError(f"Parameters cannot be cut evenly: {some(problems)}. Choose other sizes for the mesh.")
 
 
 def _axes(entry: Any) -> tuple[str, ...]:
@@ -299,7 +300,3 @@ def _without_fsdp(spec: PartitionSpec) -> PartitionSpec:
 def _size(count: int) -> str:
     power = min(max(count.bit_length() - 1, 0) // 10, 3)
     return f"{count / 1024**power:.1f} {('B', 'KiB', 'MiB', 'GiB')[power]}" if power else f"{count} B"
-
-
-def _some(names: Sequence[str], most: int = 6) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

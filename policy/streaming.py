@@ -7,18 +7,16 @@ not read by rows (of an expert, or stored transposed) + a few chunks
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from policy.layout import Layout
+from policy.layout import Layout, Read, Shape
 from policy.types import Params
 
-Shape = tuple[int, ...]
 Box = tuple[tuple[int, int], ...]  # A part of an array: from and to, along each axis.
-Read = Callable[[str, slice], np.ndarray]  # (name, rows) -> float32 rows of a tensor's first axis.
 Shardings = Mapping[str, Mapping[str, jax.sharding.Sharding]]
 
 _CHUNK = 1 << 21  # Numbers that are read at once.

@@ -13,6 +13,8 @@ import jinja2.ext
 import jinja2.sandbox
 import tokenizers
 
+from policy.wording import short
+
 
 class Tokenizer(Protocol):
     """What the project asks of a tokenizer. Picklable."""
@@ -91,7 +93,7 @@ class PretrainedTokenizer:
         self.vocab_size = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
         eos, pad = self.special.get("eos_token"), self.special.get("pad_token")
         if not all(isinstance(token, int) and not isinstance(token, bool) for token in ends):
-            raise ValueError(f"The end tokens are {_short([*ends])}, expected ids (integers).")
+            raise ValueError(f"The end tokens are {short([*ends], 200)}, expected ids (integers).")
         ids: list[int] = [*ends, self.token(eos)] if eos else [*ends]
         self.ends: tuple[int, ...] = tuple(sorted(set(ids)))
         if not self.ends:
@@ -144,13 +146,13 @@ class PretrainedTokenizer:
             plain = [{key: value for key, value in message.items() if value is not None} for message in messages]
             return _compiled(self.template).render(messages=plain, add_generation_prompt=True, **self.special)
         except (jinja2.TemplateError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
-            raise ValueError(f"The chat template refuses the messages {_short(messages)}: {error}.") from None
+            raise ValueError(f"The chat template refuses the messages {short(messages, 200)}: {error}.") from None
 
     def _encode(self, text: str, special: bool) -> list[int]:
         try:
             return self._tokenizer.encode(text, add_special_tokens=special).ids
         except TypeError:
-            raise ValueError(f"Only text can become tokens (no lone surrogates), got {_short(text)}.") from None
+            raise ValueError(f"Only text can become tokens (no lone surrogates), got {short(text, 200)}.") from None
 
 
 def as_pretrained(tokenizer: Tokenizer) -> PretrainedTokenizer:
@@ -224,8 +226,3 @@ def _to_json(value: Any, ensure_ascii=False, indent=None, separators=None, sort_
 
 def _raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
-
-
-def _short(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= 200 else text[:200] + "…"

@@ -22,9 +22,10 @@ import ml_dtypes
 import numpy as np
 from jax import lax
 
-from policy.attention import attend, capped, make_tiles, rotations
+from policy.attention import Tiles, attend, capped, make_tiles, rotations
 from policy.cache import Cache, Pages, attend_chunk, attend_pages, page_biases
 from policy.experts import RouterSums, Routing, mix, route, router_sums
+from policy.flash import Branches, attend_branches
 from policy.products import Matrix, is_matrix, linear, transposed
 from policy.types import Array, Params, TransformerConfig
 
@@ -40,7 +41,8 @@ class Policy(NamedTuple):
 
     # (key) -> random parameters.
     init: Callable[[jax.Array], Params]
-    # (params, tokens, segment, prefix, position: int32 [B, T], keys: int32 [B, T / TILE, M]) -> [D, B T].
+    # (params, tokens, segment, prefix, position: int32 [B, T], keys: int32 [B, T / TILE, M], or `Branches` for the
+    # flash kernel of a GPU) -> [D, B T].
     hidden: Callable[..., jax.Array]
     # The same, with the statistics of the routers: -> [D, B T], RouterSums. For models with experts.
     routed: Callable[..., tuple[jax.Array, RouterSums]]
@@ -308,14 +310,19 @@ def _routed(config, dtype, tokens, segment, *rest):
 
 
 def _forward(config, dtype, tokens, segment, prefix, position, keys):
-    tiles = make_tiles(config, segment, prefix, position, keys)
+    def by_tiles(i: int, qkv: jax.Array, tiles: Tiles) -> tuple[jax.Array, None]:
+        return attend(config, dtype, qkv, tiles), None
+
+    def by_branches(i: int, qkv: jax.Array, turns: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        return attend_branches(config, dtype, i, qkv, turns, keys), None
+
     x = embed(_master(Table(config)()), tokens.reshape(-1))
     x = _entered(config, x, position.reshape(-1))
-
-    def attention(i: int, qkv: jax.Array, _: None) -> tuple[jax.Array, None]:
-        return attend(config, dtype, qkv, tiles[i]), None
-
-    hidden, _, routings = decoder(config, dtype, x, attention, [None] * config.num_layers)
+    if isinstance(keys, Branches):
+        attention, states = by_branches, rotations(config, position.reshape(-1), tokens.shape[1])
+    else:
+        attention, states = by_tiles, make_tiles(config, segment, prefix, position, keys)
+    hidden, _, routings = decoder(config, dtype, x, attention, states)
     return hidden, routings
 
 

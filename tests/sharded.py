@@ -15,17 +15,17 @@ import small
 from jax.sharding import NamedSharding, PartitionSpec
 
 from policy import layout, make_policy
-from policy.sharding import BATCH, by_rows, bytes_per_device, make_mesh, shardings, table
+from policy.sharding import BATCH, GROK_1, by_rows, bytes_per_device, make_mesh, shardings, table
 from rl.batch import make_batch
 from rl.learner import micro_batch_loss
 
 
-def main(sizes: dict[str, int]) -> dict:
-    shape = dataclasses.replace(small.CONFIG, num_layers=1)
-    if "expert" in sizes:
+def main(sizes: dict[str, int], *, grok: bool) -> dict:
+    shape = dataclasses.replace(small.CONFIG, num_layers=1, post_norms=grok)
+    if "expert" in sizes or grok:
         shape = dataclasses.replace(shape, num_experts=4, experts_per_token=2, expert_width=16)
     config = small.run_config(micro_batch_tokens=96, model=dataclasses.replace(small.MODEL, config=shape))
-    policy, rules = make_policy(shape), table(shape)
+    policy, rules = make_policy(shape), GROK_1 if grok else table(shape)
     params = layout.random(shape, 0)
     params = jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, params)  # So that nothing is close to uniform.
     batch, _ = make_batch(small.groups(12, size=3), config)
@@ -98,4 +98,4 @@ def main(sizes: dict[str, int]) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(json.loads(sys.argv[1]))))
+    print(json.dumps(main(json.loads(sys.argv[1]), grok=sys.argv[2:] == ["grok"])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from policy import ByteTokenizer, Completion, Model, TransformerConfig, Versioned, make_policy
+from policy import ByteTokenizer, Completion, Model, TransformerConfig, Versioned, layout
 from policy.transformer import engine_params, to_host
 from rl.config import RunConfig
 from rl.types import Group, Rollout
@@ -18,8 +18,7 @@ CONFIG = TransformerConfig(
 
 def load(seed: int, shardings=None):
     """Random weights, large enough that attention and the logits are far from uniform."""
-    params = make_policy(CONFIG).init(jax.random.key(seed))
-    params = jax.tree.map(lambda p: np.asarray(p * 4 if p.ndim == 2 else p), params)
+    params = jax.tree.map(lambda p: p * 4 if p.ndim == 2 else p, layout.random(CONFIG, seed))
     return params if shardings is None else jax.device_put(params, shardings)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 
 import families
@@ -14,6 +15,7 @@ import policy
 from policy import rotary
 from policy.families import FAMILIES, read_config, write_config
 from policy.tokenizer import PretrainedTokenizer
+from policy.transformer import ACTIVATIONS
 
 HERE = pathlib.Path("config.json")
 
@@ -56,9 +58,11 @@ def test_every_family_has_a_case():
         ("gemma2", {"layer_types": ..., "num_hidden_layers": 5}, {"local_layers": (0, 2, 4)}),
         ("gemma2", {"attn_logit_softcapping": None}, {"attention_cap": 0.0}),
         ("gemma2", {"attn_logit_softcapping": ...}, {"attention_cap": 50.0}),
+        ("gemma2", {"query_pre_attn_scalar": 0.25}, {"attention_scale": 2.0}),
         ("gemma2", {"query_pre_attn_scalar": 16}, {"attention_scale": 0.0}),  # That of head_dim.
         ("gemma3", {"layer_types": ..., "num_hidden_layers": 7}, {"local_layers": (0, 1, 2, 3, 4, 6)}),
         ("gemma3", {"layer_types": ..., "sliding_window_pattern": 2}, {"local_layers": (0,)}),
+        ("gemma3", {"sliding_window_pattern": None}, {"local_layers": (0,)}),  # Of layer_types.
         ("gemma3", {"rope_local_base_freq": ...}, {"local_rope_theta": 10_000.0}),
         ("smollm3", {"no_rope_layers": ..., "num_hidden_layers": 9}, {"unrotated_layers": (3, 7)}),
         ("smollm3", {"no_rope_layers": ..., "no_rope_layer_interval": 2}, {"unrotated_layers": (1,)}),
@@ -74,6 +78,19 @@ def test_what_config_json_means(name, changes, expected):
     config = read(name, **changes)
     assert {key: getattr(config, key) for key in expected} == expected
     assert read_config(HERE, write_config(config)) == config
+
+
+def test_activations_by_hand():
+    x = np.array([-2.0, -0.5, 0.0, 1.5])
+    normal = np.array([(1 + math.erf(value / math.sqrt(2))) / 2 for value in x])
+    np.testing.assert_allclose(ACTIVATIONS["gelu"](x), x * normal, atol=1e-6)
+    near = 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    np.testing.assert_allclose(ACTIVATIONS["gelu_tanh"](x), x * near, atol=1e-6)
+    assert np.abs(x * (near - normal)).max() > 1e-4  # They are not the same.
+    np.testing.assert_allclose(ACTIVATIONS["silu"](x), x / (1 + np.exp(-x)), atol=1e-6)
+    assert [read("llama", hidden_act=name).activation for name in ("gelu", "gelu_new", "swish")] == [
+        "gelu", "gelu_tanh", "silu",
+    ]  # fmt: skip
 
 
 def test_published_configs():

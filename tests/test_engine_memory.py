@@ -39,7 +39,8 @@ def compile_all(config, dtype, **sizes):
     assert pages.count == at.slots * at.pages
     cache = jax.eval_shape(lambda: empty_cache(config, pages.count, PAGE))
     law, keys = plain_law(at.slots, config.vocab_size), shape((at.slots, 2), np.uint32)
-    decode = functions.decode.lower(params, slots, slots, pages.arrays(), cache)
+    ends = shape((2,), np.int32)
+    decode = functions.decode.lower(params, slots, slots, slots, ends, keys, law, pages.arrays(), cache)
     draw = functions.draw.lower(shape((config.vocab_size, at.slots), np.float32), keys, slots, law)
     prompts = jax.eval_shape(lambda: empty_cache(config, at.rows * at.chunks, at.chunk))
     prefill = functions.prefill.lower(params, shape((at.rows, at.chunk), np.int32), n, n, prompts)

@@ -29,7 +29,9 @@ from safetensors.numpy import save_file
 import policy
 from policy import rotary
 from policy.families import read_config
+from policy.tokenizer import added_token
 from policy.transformer import parameter_shapes
+from rl.run import is_run
 
 # Hugging Face directories.
 
@@ -114,7 +116,7 @@ def test_defaults_and_spellings_of_the_config(tmp_path):
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "low_freq_factor is None"),
         ({"rope_scaling": {"rope_type": "longrope", "factor": 8.0}}, "option rope_scaling = .*longrope.*llama3"),
         ({"rope_scaling": {"rope_type": "linear", "factor": 8.0, "alpha": 2}}, "option alpha = 2"),
-        ({"rope_parameters": {"rope_type": "linear", "factor": 0.5}}, "factor of at least 1"),
+        ({"rope_parameters": {"rope_type": "linear", "factor": 0.5}}, "needs a factor of 1 to"),
         ({"rope_parameters": {"rope_type": "yarn", "factor": "2"}}, "factor is '2', expected a number"),
         ({"partial_rotary_factor": 0.5}, "head_dim must be even"),
         ({"attention_bias": True}, "layers.0.self_attn.k_proj.bias"),
@@ -131,7 +133,7 @@ def test_defaults_and_spellings_of_the_config(tmp_path):
         ({"num_hidden_layers": 0}, "num_layers must be positive, got 0"),
         ({"num_attention_heads": 0}, "num_heads must be positive"),
         ({"num_key_value_heads": 3}, "multiple of num_kv_heads"),
-        ({"vocab_size": 100}, "258 tokens but the model's vocabulary has 100|another shape"),
+        ({"vocab_size": 100}, r"embed_tokens\.weight is \[260, 8\], expected \[100, 8\] of another shape"),
         ({"eos_token_id": ...}, "no end token"),
         ({"eos_token_id": 999}, "end token 999 is outside"),
     ],
@@ -147,6 +149,21 @@ def test_configs_that_are_refused(tmp_path, changes, message):
     ("case", "changes", "message"),
     [
         ("gemma2", {"query_pre_attn_scalar": -1}, "query_pre_attn_scalar is -1.0, expected a positive number"),
+        ("gemma3", {"sliding_window_pattern": 0}, "sliding_window_pattern is 0, expected a positive number"),
+        ("gemma3", {"sliding_window_pattern": "6"}, "sliding_window_pattern is '6', expected an integer"),
+        ("gemma3", {"rope_parameters": {"full_attention": 3}}, "full_attention of rope_parameters is 3, expected an o"),
+        (
+            "llama",
+            {"rope_scaling": {"rope_type": "yarn", "original_max_position_embeddings": 0}},
+            "contexts of at least 1",
+        ),
+        ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 2, "beta_fast": 0}}, "positive betas"),
+        ("llama", {"rope_scaling": {"rope_type": "dynamic", "factor": 1e308}}, "a factor of 1 to 1,000,000"),
+        (
+            "llama",
+            {"rope_scaling": {"rope_type": "llama3", "factor": 2, "low_freq_factor": 4, "high_freq_factor": 4}},
+            "low_freq_factor < high_freq_factor; got .*llama3",
+        ),
         ("gemma2", {"query_pre_attn_scalar": 0}, "query_pre_attn_scalar is 0.0, expected a positive"),
         ("gemma2", {"head_dim": 0}, "head_dim must be positive"),
         ("qwen2", {"max_window_layers": "1"}, "max_window_layers is '1', expected an integer"),
@@ -248,6 +265,55 @@ def test_end_tokens_and_templates_of_a_directory(tmp_path):
     assert policy.pretrained(path).tokenizer.chat([]) == [100]
 
 
+def test_the_tokenizer_of_another_model(tmp_path):
+    small = dataclasses.replace(CONFIG, vocab_size=100)
+    path = write_directory(tmp_path / "tiny", described(small), tensors(small))
+    with pytest.raises(ValueError, match="of tiny has 258 tokens but the model's vocabulary has 100: take the tok"):
+        policy.pretrained(path)
+
+
+def test_a_special_token_beyond_the_vocabulary(tmp_path):
+    """The <image_soft_token> of Gemma 3's text models: it goes, unless something asks for it."""
+    exact = dataclasses.replace(CONFIG, vocab_size=258)
+    path = write_directory(tmp_path / "tiny", described(exact), tensors(exact))
+    plain = json.loads((path / "tokenizer.json").read_text())
+    image = added_token("<image>", 258, special=True)
+    before = {"SpecialToken": {"id": "<image>", "type_id": 0}}
+    starting = {
+        "type": "TemplateProcessing",
+        "single": [before, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [before, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<image>": {"id": "<image>", "ids": [258], "tokens": ["<image>"]}},
+    }
+
+    def opened(token=image, post_processor=None, **content):
+        changed = plain | {"added_tokens": [*plain["added_tokens"], token], "post_processor": post_processor}
+        (path / "tokenizer.json").write_text(json.dumps(changed))
+        (path / "tokenizer_config.json").write_text(json.dumps({"image_token": "<image>", **content}))
+        return policy.pretrained(path)
+
+    found = opened(chat_template="{{ messages[0]['content'] }}").tokenizer
+    assert (found.vocab_size, found.ends) == (258, (1,))
+    assert found.encode("a<image><|end|>") == [*policy.ByteTokenizer().encode("a<image>"), 1]
+    assert found.chat([{"role": "user", "content": "<image>"}]) == policy.ByteTokenizer().encode("<image>")
+    for changes in (
+        {"token": image | {"special": False}},
+        {"post_processor": starting},
+        {"chat_template": "{{ '<image>' }}"},
+        {"pad_token": "<image>"},
+        {"eos_token": "<image>"},
+    ):
+        with pytest.raises(ValueError, match="has 259 tokens but the model's vocabulary has 258"):
+            opened(**changes)
+
+
+def test_a_run_is_no_model(tmp_path):
+    (tmp_path / "config.json").write_text('{"fingerprints": {}}')
+    assert is_run(tmp_path)
+    with pytest.raises(ValueError, match=rf"is a run, not a model: .*`assay export {tmp_path} OUT_DIR`"):
+        policy.pretrained(tmp_path)
+
+
 def test_paths_that_lead_nowhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for nowhere in ("/nowhere/at/all", "models/all.gguf", "../all", "~nobody/all"):  # None is the name of a model.
@@ -285,7 +351,11 @@ def test_of_a_tied_matrix_stored_twice_the_finer_is_taken(tmp_path, fine):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"general__architecture": "qwen9"}, "architecture 'qwen9' is not supported; supported: llama, qwen2, qwen3"),
+        (
+            {"general__architecture": "qwen3moe"},
+            r"architecture 'qwen3moe' is not supported; supported: llama, qwen2, qwen3 \(the nearest is qwen3\)",
+        ),
+        ({"general__architecture": "rwkv"}, r"'rwkv' is not supported; supported: llama, qwen2, qwen3\. Its"),
         ({"general__architecture": 3}, "architecture 3 is not supported"),
         ({"general__architecture": "qwen2"}, "qwen2.embedding_length is None, expected one int"),
         ({"llama__block_count": ...}, "llama.block_count is None"),

@@ -1,10 +1,15 @@
 """Rotary frequencies for long contexts, by hand and against `transformers`."""
 
+import dataclasses
 import math
 
+import jax
 import numpy as np
 import pytest
+from model_files import BYTES
 
+import policy
+from policy.attention import key_tiles
 from policy.rotary import Dynamic, Linear, Llama3, YaRN, angles, rotate, table
 
 
@@ -109,3 +114,38 @@ def test_dynamic_scaling_is_that_of_a_decoder_that_keeps_rotated_keys():
         c, s = theirs(torch.zeros(1, 1, 64), torch.tensor([[position]]))
         np.testing.assert_allclose(cos[:, position], c[0, 0, :16].numpy(), atol=1e-5)
         np.testing.assert_allclose(sin[:, position], s[0, 0, :16].numpy(), atol=1e-5)
+
+
+def test_dynamic_scaling_in_a_model(tmp_path):
+    """Beyond the 16 positions that it is made for: a whole row at once, and `transformers` a token at a time."""
+    transformers = pytest.importorskip("transformers", reason="needs transformers (the extra `parity`)")
+    torch = pytest.importorskip("torch", reason="needs torch (the extra `parity`)")
+    torch.manual_seed(0)
+    shape = transformers.LlamaConfig(
+        vocab_size=258, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=16, initializer_range=0.3, eos_token_id=1,
+        rope_parameters={"rope_type": "dynamic", "rope_theta": 5000.0, "factor": 4.0}, attn_implementation="eager",
+    )  # fmt: skip
+    network = transformers.LlamaForCausalLM(shape).eval()
+    network.save_pretrained(tmp_path / "a")
+    (tmp_path / "a" / "tokenizer.json").write_text(BYTES.definition)
+    model = policy.pretrained(tmp_path / "a")
+    assert (model.config.rope_scaling, model.config.context) == (Dynamic(4.0, 16), 64)
+    tokens, cache, expected = np.random.default_rng(0).integers(0, 258, (1, 64)), None, []
+    with torch.no_grad():
+        for t in range(64):
+            step = network(torch.tensor(tokens[:, t : t + 1]), past_key_values=cache, use_cache=True)
+            cache = step.past_key_values
+            expected.append(step.logits[0, 0].numpy())
+    segment, position = np.ones((1, 64), np.int32), np.arange(64, dtype=np.int32)[None]
+    row = (tokens.astype(np.int32), segment, segment, position, key_tiles(segment, segment))
+
+    def logits(config):
+        made = policy.make_policy(config)
+        return np.asarray(
+            jax.jit(lambda params, *row: made.head(params, made.hidden(params, *row)))(model.load(0), *row)
+        ).T
+
+    assert np.abs(logits(model.config) - expected).max() < 1e-3
+    plain = dataclasses.replace(model.config, rope_scaling=None)
+    assert np.abs(logits(plain) - expected)[16:].max() > 0.1  # It matters.

@@ -16,8 +16,12 @@ from model_files import write_directory
 from policy import layout
 from policy.sharding import GROK_1, bytes_per_device, describe, make_mesh, parse_mesh, partition, shardings, table
 from policy.transformer import parameter_shapes
+from rl.batch import make_batch
 from rl.cli import main
 from rl.configfile import parse_overrides
+from rl.fingerprint import fingerprint
+from rl.learner import Learner
+from rl.preflight import _mesh_findings
 
 HERE = pathlib.Path(__file__).parent
 SHAPES = parameter_shapes(small.CONFIG)
@@ -62,6 +66,26 @@ def test_grok_1_rests_as_xai_published():
     assert specs["layer_0/experts"]["up"] == P(None, "tensor", "fsdp")
     with pytest.raises(ValueError, match=r"layer_0/gate/w, .*; rules that match no parameter: .*router/w, "):
         partition(SHAPES, GROK_1)
+
+
+def test_a_run_may_take_other_rules():
+    config = dataclasses.replace(small.CONFIG, post_norms=True, num_layers=1, **EXPERTS)
+    model = dataclasses.replace(
+        small.MODEL, config=config, load=lambda seed, places: jax.device_put(layout.random(config, seed), places)
+    )
+    run = small.run_config(model=model, mesh={"fsdp": 1}, sharding=GROK_1)
+    learner = Learner(run)
+    specs = jax.tree.map(lambda x: x.sharding.spec, learner._state.params)
+    assert specs == partition(parameter_shapes(config), GROK_1) != partition(parameter_shapes(config), table(config))
+    batch, _ = make_batch(small.groups(2, 4), run)
+    assert learner.update(batch)["gradient/norm"] > 0
+    assert fingerprint(run.sharding) != fingerprint(GROK_1[:-1])
+    with pytest.raises(ValueError, match=r"RunConfig.sharding must be pairs of a pattern and .*PartitionSpec"):
+        small.run_config(mesh={"fsdp": 1}, sharding=[("embedding/w", "fsdp")])
+    with pytest.raises(ValueError, match=r"and there is none: set mesh="):
+        small.run_config(sharding=GROK_1)
+    (finding,) = _mesh_findings(small.run_config(mesh={"fsdp": 1}, sharding=GROK_1))  # A model without experts.
+    assert "RunConfig.sharding: The table of shardings does not fit the model" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -128,16 +152,30 @@ def test_the_doctor_prints_the_table(tmp_path, capsys):
     assert main(["doctor", "--mesh", "fsdp=3"]) == 2
 
 
-@pytest.mark.parametrize("sizes", [{"fsdp": 4, "tensor": 2}, {"fsdp": 2, "tensor": 2, "expert": 2}], ids=str)
-def test_eight_devices_compute_what_one_does(sizes):
-    result = subprocess.run(
-        [sys.executable, HERE / "sharded.py", json.dumps(sizes)], capture_output=True, text=True, check=False
-    )
+def sharded(*arguments) -> dict:
+    """What tests/sharded.py finds; logits, loss and gradients are those of one device."""
+    command = [sys.executable, HERE / "sharded.py", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     found = json.loads(result.stdout)
-    # Logits, loss, gradients.
     assert max(found["difference"]) < 1e-5
     assert min(found["size"]) > 1e-2
+    return found
+
+
+@pytest.mark.slow
+def test_eight_devices_under_the_rules_of_grok_1():
+    found = sharded(json.dumps({"fsdp": 4, "tensor": 2}), "grok")
+    assert found["held"] == found["gradients"] == [found["predicted"]] * 8
+    assert found["moments"] == [2 * found["predicted"]] * 8
+    router = 4 * 32 * 4  # Cut along fsdp alone.
+    matrices = found["whole"] - found["vectors"] - router
+    assert found["predicted"] == matrices // 8 + router // 4 + found["vectors"]
+
+
+@pytest.mark.parametrize("sizes", [{"fsdp": 4, "tensor": 2}, {"fsdp": 2, "tensor": 2, "expert": 2}], ids=str)
+def test_eight_devices_compute_what_one_does(sizes):
+    found = sharded(json.dumps(sizes))
     # Each device holds its share of the matrices, and copies of the norms.
     if "expert" in sizes:
         assert (

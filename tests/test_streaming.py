@@ -6,9 +6,12 @@ import shutil
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
+from model_files import assert_equal, write_gguf
 
+import policy
 from policy import streaming
 
 HERE = pathlib.Path(__file__).parent
@@ -35,6 +38,17 @@ def test_every_part_of_a_joined_parameter(monkeypatch, chunk):
     assert max(asked) == min(max(chunk // 3, 1), 5)
     vector = streaming.fill([("v", (4,))], lambda _, rows: np.arange(4.0)[rows], ((1, 3),))
     np.testing.assert_array_equal(vector, np.array([1, 2], np.float32), strict=True)
+
+
+@pytest.mark.parametrize("chunk", [1, 33])
+def test_a_gguf_file_comes_in_by_a_few_rows(monkeypatch, tmp_path, chunk):
+    """Queries and keys lie there in another order, whole heads at a time; here and on a device."""
+    model = policy.pretrained(write_gguf(tmp_path / "a.gguf"))
+    whole = model.load(0)
+    monkeypatch.setattr(streaming, "_CHUNK", chunk)
+    assert_equal(model.load(0), whole)
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    assert_equal(jax.tree.map(np.asarray, model.load(0, jax.tree.map(lambda _: here, whole))), whole)
 
 
 @pytest.mark.parametrize(
