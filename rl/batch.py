@@ -7,11 +7,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from policy.attention import TILE, key_tiles
+from policy.sizes import multiple, power_of_two
 from rl.config import RunConfig
 from rl.types import Batch, Completion, Group
 
 # A tree that waits for its row: a prompt, and some of its completions with their advantages.
 Tree = tuple[np.ndarray, list[tuple[Completion, float]]]
+
+
+class NoAdvantages(ValueError):
+    """`RunConfig.advantage` raised, or returned something else. The message says for which rewards."""
 
 
 def make_batch(groups: Sequence[Group], config: RunConfig) -> tuple[Batch, dict[str, float]]:
@@ -27,17 +32,15 @@ def make_batch(groups: Sequence[Group], config: RunConfig) -> tuple[Batch, dict[
 
     Returns:
       The batch (without rows where nothing trains) and metrics of it.
+
+    Raises:
+      NoAdvantages: the config's function is at fault.
     """
     trees: list[Tree] = []
     count, uniform = 0, 0
     for group in groups:
         scored = group.scored
-        advantages = np.asarray(config.advantage(np.array([r.verdict.reward for r in scored])), np.float32)
-        if advantages.shape != (len(scored),) or not np.isfinite(advantages).all():
-            raise ValueError(
-                f"RunConfig.advantage must return {len(scored)} finite numbers for {len(scored)} rewards, "
-                f"got {advantages!r}."
-            )
+        advantages = _advantages(config, np.array([r.verdict.reward for r in scored]))
         count += sum(int(r.completion.mask.sum()) for r in scored)
         uniform += not advantages.any()
         if advantages.any() or config.kl_coefficient:
@@ -58,12 +61,28 @@ def make_batch(groups: Sequence[Group], config: RunConfig) -> tuple[Batch, dict[
     return batch, metrics
 
 
+def _advantages(config: RunConfig, rewards: np.ndarray) -> np.ndarray:
+    """float [G] -> float32 [G]."""
+    try:
+        advantages = np.asarray(config.advantage(rewards.copy()), np.float32)
+    except Exception as error:  # Foreign code.
+        raise NoAdvantages(
+            f"RunConfig.advantage failed on the rewards {rewards.tolist()}: {type(error).__name__}: {error}"
+        ) from error
+    if advantages.shape != rewards.shape or not np.isfinite(advantages).all():
+        raise NoAdvantages(
+            f"RunConfig.advantage must return {len(rewards)} finite numbers for the rewards {rewards.tolist()}, "
+            f"got {advantages!r}."
+        )
+    return advantages
+
+
 def _row_length(trees: Sequence[Tree], wanted: int) -> int:
     """`wanted` columns, or more where one completion with its prompt needs it: then the next power of two."""
     longest = max((len(p) + max(len(c.tokens) for c, _ in members) for p, members in trees), default=1)
     if longest > wanted:
-        wanted = 1 << (longest - 1).bit_length()
-    return -(-wanted // TILE) * TILE
+        wanted = power_of_two(longest)
+    return multiple(wanted, TILE)
 
 
 def _pack(trees: Sequence[Tree], length: int) -> list[list[Tree]]:

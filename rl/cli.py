@@ -17,7 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-      The exit code: 0; 1 where the run or the check failed; 2 for a mistake in what was asked; 130 for Ctrl-C.
+      The exit code: 0; 1 where the run or the check failed; 2 for a mistake in what was asked; 130 where a signal
+      (Ctrl-C, SIGTERM) stopped it.
     """
     parser = _parser()
     for stream in (sys.stdout, sys.stderr):
@@ -264,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="assay",
         description="RL post-training with verifiable rewards.",
-        epilog="`assay COMMAND --help` says more. Exit codes: 1 it failed, 2 a mistake in what was asked, 130 Ctrl-C.",
+        epilog="`assay COMMAND --help` says more. Exit codes: 1 it failed, 2 a mistake in what was asked, 130 stopped.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     shared = argparse.ArgumentParser(add_help=False)

@@ -20,6 +20,7 @@ import logging
 import os
 import pathlib
 import re
+import signal
 import sys
 import time
 import warnings
@@ -181,13 +182,19 @@ def _connect(address: str | None) -> bool:
         runtime_env = {"worker_process_setup_hook": _import_from(str(_ROOT))}
     with warnings.catch_warnings():  # JAX warns of forks. These execute another program at once.
         warnings.filterwarnings("ignore", message=r"os\.fork\(\)", category=RuntimeWarning)
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            runtime_env=runtime_env,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        # Processes that are started inherit it. A terminal that closes tells all of them, and the last checkpoint needs
+        # them; Ray sees to Ctrl-C alone.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        try:
+            ray.init(
+                address=address or "local",
+                include_dashboard=None if address else False,
+                runtime_env=runtime_env,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return True
 
 
@@ -428,6 +435,8 @@ class RayPool:
         suspects = [other for other in self._calls if other.deaths >= _MAX_DEATHS - 1 and other.ack is not None]
         if call.deaths >= _MAX_DEATHS - 1 and suspects:
             return
+        if not self._actors:
+            raise ActorFailed(f"No {self.name} is left.")
         load = dict.fromkeys(self._actors, 0)
         for other in self._calls:
             if other.ack is not None and other.actor in load:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -69,6 +70,9 @@ class RunConfig:
     dtype: str | None = None  # Of matrix products: "float32" or "bfloat16". Default: what the device is fast at.
     # The learner's devices along each axis (policy.sharding), {"fsdp": 4, "tensor": 2}. Default: one. Decides the bits.
     mesh: Mapping[str, int] | None = None
+    # What of a parameter lies where on the mesh: (pattern of its path, PartitionSpec) each, such as Grok-1's own,
+    # `policy.sharding.GROK_1`. Default: `policy.sharding.table` of the model's shape.
+    sharding: Sequence[tuple[str, Any]] | None = None
     inline: bool = False  # Run everything in this process, one thing after the other: for a debugger.
     address: str | None = None  # Of a running Ray cluster. Default: an own one on this machine.
 
@@ -106,6 +110,8 @@ class RunConfig:
             raise ValueError(f'RunConfig.dtype must be "float32", "bfloat16" or None, got {self.dtype!r}.')
         if self.mesh is not None:
             _check_mesh(self.mesh)
+        if self.sharding is not None:
+            _check_sharding(self.sharding, self.mesh)
         if not self.problems:
             raise ValueError("RunConfig.problems is empty: there is nothing to learn from.")
         if both := set(self.verifiers) & set(self.graders):
@@ -153,6 +159,21 @@ def _check_mesh(mesh: Mapping[str, int]) -> None:
         raise ValueError(
             f'RunConfig.mesh must say how many devices each of {", ".join(AXES)} has, {{"fsdp": 4}}, got {mesh!r}.'
         )
+
+
+def _check_sharding(rules: Sequence[tuple[str, Any]], mesh: Mapping[str, int] | None) -> None:
+    from jax.sharding import PartitionSpec
+
+    if not isinstance(rules, Sequence) or not all(
+        isinstance(rule, tuple) and len(rule) == 2 and isinstance(rule[0], str) and isinstance(rule[1], PartitionSpec)
+        for rule in rules
+    ):
+        raise ValueError(
+            "RunConfig.sharding must be pairs of a pattern and a jax.sharding.PartitionSpec, as policy.sharding.GROK_1 "
+            f"is, got {rules!r:.100}."
+        )
+    if not mesh:
+        raise ValueError('RunConfig.sharding says what lies where on a mesh, and there is none: set mesh={"fsdp": 4}.')
 
 
 def _check_type(name: str, annotation: str, value: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import errno
 import os
 import shlex
 import statistics
@@ -60,7 +61,7 @@ class Console:
             case "checkpoint":
                 self._say(f"  saved      {shortest(fields['path'])}")
             case "stopping":
-                self._say("  stopping   with a checkpoint; once more to stop at once")
+                self._say("  stopping   with a checkpoint; Ctrl-C now stops at once")
 
     def _start(self, path: Any, config: RunConfig, step: int) -> None:
         self._config, self._path = config, shortest(str(path))
@@ -114,7 +115,10 @@ class Console:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except BrokenPipeError:  # The reader is gone: Ctrl-C ends `| tee`, too. The run must get to its checkpoint.
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            # The reader is gone: Ctrl-C ends `| tee`, too, or a terminal closed. The run must get to its checkpoint.
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 

@@ -42,6 +42,7 @@ def diagnose() -> tuple[list[tuple[str, str]], list[str]]:
     facts.append(
         ("dtype", f"{fast_dtype() if devices != 'none' else '?'} (of matrix products, where RunConfig.dtype is None)")
     )
+    facts.append(("attention", _attention() if devices != "none" else "?"))
     memory = _memory()
     facts.append(
         ("memory", "unknown" if memory is None else f"{memory[1] / 2**30:.1f} of {memory[0] / 2**30:.1f} GiB free")
@@ -76,6 +77,17 @@ def _foreign() -> list[str]:
         for name in ("rl", "verifiers", "graders", "policy")
         for owner in sorted(set(owners.get(name, ())) - {"assay-rl"})
     ]
+
+
+def _attention() -> str:
+    """Of the learner, on the devices here."""
+    from policy.flash import available
+
+    if not available():
+        return "in tiles, by XLA's products"
+    flag = "--xla_gpu_deterministic_ops=true"
+    bits = "" if flag in os.environ.get("XLA_FLAGS", "") else f"; for the same bits each time set XLA_FLAGS={flag}"
+    return f"the flash kernel of cuDNN in 16 bits, without a mesh, heads up to 128, no soft cap; else in tiles{bits}"
 
 
 def _engine(free: int | None, dtype: str) -> str:

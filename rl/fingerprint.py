@@ -47,6 +47,11 @@ def summary(value: Any) -> Any:
         return [summary(item) for item in value] if len(value) <= 4 and _is_plain(value) else f"<{len(value)} items>"
     if isinstance(value, (types.FunctionType, type)):
         return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, functools.partial):
+        name = str(summary(value.func))
+        if not name.startswith("verifiers."):  # What others are bound to may be secret.
+            return f"{name}(...)"
+        return f"{name}({', '.join(f'{key}={summary(item)!r}' for key, item in value.keywords.items())})"
     return f"<{type(value).__qualname__}>"
 
 

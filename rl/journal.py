@@ -223,7 +223,7 @@ class Journal:
         partial = checkpoint.begin(self._run.path, self._here.step)
         try:
             cluster.get(self._crew.learner.call("save", partial))
-        except OSError:  # A full disk, for one.
+        except (OSError, cluster.ActorFailed):  # A full disk, or no learner.
             checkpoint.discard(partial)
             raise
         self._pending.append(_Pending(self._here, partial, score))

@@ -17,8 +17,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from policy import Params, Versioned, make_policy
 from policy.experts import RouterSums, router_metrics
+from policy.flash import available, expressible, make_branches
 from policy.products import compute_copies, masters, with_copies
-from policy.sharding import BATCH, ROW_AXES, by_rows, make_mesh, shardings, table
+from policy.sharding import BATCH, ROW_AXES, Table, by_rows, make_mesh, shardings, table
 from policy.transformer import engine_params, fast_dtype, head_table, parameter_shapes, to_host
 from rl.checkpoint import read_tree, write_tree
 from rl.config import RunConfig
@@ -44,6 +45,7 @@ class _Places(NamedTuple):
     """Where everything rests on a mesh."""
 
     mesh: Mesh
+    rules: Table
     params: dict[str, dict[str, NamedSharding]]
     rows: NamedSharding  # Of arrays of a micro-batch, [R, ..].
     everywhere: NamedSharding
@@ -60,6 +62,8 @@ class Learner:
         self._config = config
         self._dtype = config.dtype or fast_dtype()
         self._places = _places(config)
+        # On a mesh XLA cuts the tiles; the kernel it could not.
+        self._flash = self._places is None and expressible(config.model.config, self._dtype) and available()
         self._functions = _compile(config, self._dtype, self._places)
         if self._places is None:
             params = jax.tree.map(jnp.asarray, config.model.load(config.seed))
@@ -82,6 +86,8 @@ class Learner:
         f = self._functions
         if not np.asarray(batch.mask).any():
             return {"update/skipped": 1.0}
+        if self._flash:
+            batch = batch._replace(keys=make_branches(np.asarray(batch.segment), np.asarray(batch.prefix)))
         params = with_copies(self._state.params, self._copies)
         gradients, sums = f.zeros(self._state.params)
         for rows in self._micro_batches(batch):
@@ -148,9 +154,11 @@ def _places(config: RunConfig) -> _Places | None:
     sizes: dict[str, Any] = dict(config.mesh)
     mesh = make_mesh(**sizes)
     shape = config.model.config
+    rules = config.sharding or table(shape)
     return _Places(
         mesh,
-        shardings(mesh, parameter_shapes(shape), table(shape)),
+        rules,
+        shardings(mesh, parameter_shapes(shape), rules),
         NamedSharding(mesh, BATCH),
         NamedSharding(mesh, PartitionSpec()),
     )
@@ -193,9 +201,7 @@ def _compile(config: RunConfig, dtype: str, places: _Places | None) -> _Function
         f = functools.partial(micro_batch_loss, config, dtype)
         if places is None:
             return f(params, reference, rows)
-        each = by_rows(
-            lambda rows, params, reference: f(params, reference, rows), places.mesh, table(config.model.config)
-        )
+        each = by_rows(lambda rows, params, reference: f(params, reference, rows), places.mesh, places.rules)
         loss, sums = each(rows, params, reference)
         return loss.sum(), jax.tree.map(lambda x: x.sum(axis=0), sums) | {PEAK: sums[PEAK].max()}
 
@@ -288,7 +294,7 @@ def _no_sums(config: RunConfig) -> dict[str, Any]:
 
 
 def _metrics(sums: dict[str, np.ndarray], batch: Batch, norm: float) -> dict[str, float]:
-    """Means over the trained tokens, which leave out groups without an advantage."""
+    """Means over the tokens in the rows: those of groups without an advantage are there only for a KL term."""
     trained = float(np.asarray(batch.mask).sum())
     whole = {"loss", PEAK}
     metrics = {name: float(s) if name in whole else float(s) / trained for name, s in sums.items()}

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rl import checkpoint, cluster
-from rl.batch import make_batch
+from rl.batch import NoAdvantages, make_batch
 from rl.checkpoint import Checkpoint
 from rl.config import RunConfig
 from rl.console import Console as Lines
@@ -70,12 +70,15 @@ def train(
 
     Raises:
       ValueError, OSError: something is wrong with the config or the paths. Of a new run nothing is left behind.
-      Stopped: SIGINT or SIGTERM came; there is a checkpoint.
+      Stopped: SIGINT, SIGTERM or SIGHUP came to this process; there is a checkpoint. Ray's processes take Ctrl-C and a
+        terminal that closes, but end by a SIGTERM that is sent to all (as `timeout` does without --foreground).
       Ended: too many groups had to be dropped; there is a checkpoint.
       NotFinite: a gradient is not finite; there is a checkpoint of the parameters before it.
+      NoAdvantages: `config.advantage` failed; there is a checkpoint.
       cluster.Poisoned: a group killed its actor again and again; there is a checkpoint, unless the group was in
         flight when the step began.
-      cluster.ActorFailed: an actor died that cannot be replaced; the checkpoints so far stay.
+      cluster.ActorFailed: an actor died that cannot be replaced; there is a checkpoint, unless it was the learner, or
+        groups that were in flight when the step began need that actor.
     """
     console = console or Lines()
     fitted, prompt_columns = fit(config)
@@ -102,15 +105,18 @@ def train(
         run.pin_weights(cluster.get(crew.learner.call("fingerprint")))
         if last:
             cluster.get(crew.learner.call("restore", last.path))
+            run.truncate(last.step)  # Not before it is sure that the run goes on.
+            run.prolong(config)
         unless_started.pop_all()
         journal = Journal(fitted, run, crew, console, stack.enter_context(_stop_signals(console)))
         try:
             finished = loop(fitted, crew, journal, _position(fitted, run, last))
-        except (Ended, NotFinite):
+        except (Ended, NotFinite, NoAdvantages):
             journal.save()
             raise
-        except cluster.Poisoned:
-            with contextlib.suppress(cluster.Poisoned):  # The culprit may be in flight; then there is no saving here.
+        except (cluster.Poisoned, cluster.ActorFailed):
+            # A checkpoint needs the learner, and what was in flight; without them there is no saving here.
+            with contextlib.suppress(cluster.Poisoned, cluster.ActorFailed):
                 journal.save()
             raise
         if not finished:
@@ -213,11 +219,12 @@ def _reopen(
     resume: str | os.PathLike[str],
     stack: contextlib.ExitStack,
 ) -> tuple[Run, Checkpoint]:
-    """A run to go on with, and its newest checkpoint; what came after it is forgotten, to be made again."""
+    """A run to go on with, and its newest checkpoint."""
     if path is not None:
         raise ValueError(f"A run is new (path={str(path)!r}) or resumed (resume={str(resume)!r}): give one of them.")
     run = Run(pathlib.Path(resume).absolute())
     stack.enter_context(run.alone())
+    run.drop_torn_event()
     compare_config(run, config)
     last = checkpoint.latest(run.path)
     if last is None:
@@ -226,8 +233,6 @@ def _reopen(
         raise ValueError(
             f"{run.path} has done {last.step} updates already, more than steps={config.steps}: raise steps."
         )
-    run.truncate(last.step)
-    run.prolong(config)
     return run, last
 
 
@@ -241,22 +246,35 @@ def _position(config: RunConfig, run: Run, last: Checkpoint | None) -> Position:
 
 @contextlib.contextmanager
 def _stop_signals(console: Console) -> Iterator[Callable[[], bool]]:
-    """While it lasts, the first SIGINT or SIGTERM asks the run to stop; the second one is an exception."""
-    asked = threading.Event()
+    """While it lasts, SIGINT, SIGTERM and SIGHUP ask the run to stop; a SIGINT after either of the first two raises.
+
+    The others are often sent twice, by a shell and by the system. Of signals that come together Python hands over the
+    lowest number first: a SIGHUP (1) just before a SIGINT (2) may be a terminal that was closed after its Ctrl-C. A
+    SIGHUP that is ignored (nohup) stays so.
+    """
+    came = set()
 
     def handler(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+        if number == signal.SIGINT and came & {signal.SIGINT, signal.SIGTERM}:
             raise KeyboardInterrupt
-        asked.set()
-        with contextlib.suppress(RuntimeError):  # It may have come in the middle of a print.
-            console("stopping", signal=signal.Signals(number).name)
+        first = not came
+        came.add(number)
+        if first:
+            with contextlib.suppress(RuntimeError):  # It may have come in the middle of a print.
+                console("stopping", signal=signal.Signals(number).name)
+
+    def asked() -> bool:
+        return bool(came)
 
     if threading.current_thread() is not threading.main_thread():  # Where no handler can be set.
-        yield asked.is_set
+        yield asked
         return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
-        yield asked.is_set
+        yield asked
     finally:
         for number, old in before.items():
             signal.signal(number, old)

@@ -61,7 +61,7 @@ def token_logprobs(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _chunked(temperature, cap, table, hidden, tokens, mask):
-    """As `token_logprobs`, for columns in the order of their source, a multiple of CHUNK, the masked ones first."""
+    """As `token_logprobs`, of a multiple of CHUNK tokens, those to compute first; `hidden` is that of their sources."""
     return _chunked_forward(temperature, cap, table, hidden, tokens, mask)[0]
 
 

@@ -153,9 +153,9 @@ def _mesh_findings(config: RunConfig) -> list[Finding]:
 
     shape = config.model.config
     try:
-        bytes_per_device(config.mesh, parameter_shapes(shape), table(shape))
+        bytes_per_device(config.mesh, parameter_shapes(shape), config.sharding or table(shape))
     except ValueError as error:
-        return [Finding(f"RunConfig.mesh: {error}")]
+        return [Finding(f"RunConfig.{'sharding' if config.sharding else 'mesh'}: {error}")]
     return []
 
 

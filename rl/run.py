@@ -233,7 +233,10 @@ class Run:
                     file.unlink()
         for partial in self.path.glob("checkpoints/.*.partial"):
             shutil.rmtree(partial)
-        events = self.path / "events.jsonl"  # Events did happen; only a line torn by a kill goes.
+
+    def drop_torn_event(self) -> None:
+        """Removes a last event that a kill has torn, so that others can follow. Whole ones did happen, and stay."""
+        events = self.path / "events.jsonl"
         if events.exists():
             _write_text(events, "".join(json.dumps(line) + "\n" for line in _lines(events)))
 

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from policy import Completion
+from policy.flash import Branches
 from verifiers import Problem, Verdict
 
 Array = jax.Array | np.ndarray
@@ -77,5 +78,7 @@ class Batch(NamedTuple):
     prefix: Array  # int32 [B, T], the segment of the prompt (a prompt: its own).
     position: Array  # int32 [B, T], goes on from the prompt's length.
     source: Array  # int32 [B, T], the column whose hidden state predicts this token.
-    keys: Array  # int32 [B, T / TILE, M], the key tiles that a query tile may see (policy.attention.key_tiles).
+    # int32 [B, T / TILE, M], the key tiles that a query tile may see (policy.attention.key_tiles); or the branches of
+    # each row, for the flash kernel of a GPU (policy.flash.make_branches).
+    keys: Array | Branches
     count: Array  # float32 [], written tokens of the whole update: the denominator of the mean over tokens.

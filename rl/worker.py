@@ -104,6 +104,7 @@ class RolloutWorker:
             finally:
                 with self._changed:
                     self._driven = False
+                    self._waiting[:0] = requests  # They could not begin: whoever waits for them must see why.
                     self._done.update(finished)
                     self._changed.notify_all()
 
@@ -123,7 +124,9 @@ class RolloutWorker:
         return taken
 
     def _step(self, requests: list[_Request]) -> list[tuple[Hashable, list[Completion]]]:
-        for request in requests:
+        """Begins the requests, which are taken off the list one by one, and goes on with all that have begun."""
+        while requests:
+            request = requests[0]
             if self._engine.version != request.params.version:
                 self._engine.load(request.params)
             draw = request.draw
@@ -138,4 +141,5 @@ class RolloutWorker:
                 max_turns=self._max_turns,
                 reply_seconds=self._reply_seconds,
             )
+            del requests[0]
         return self._engine.step()

@@ -48,6 +48,13 @@ class Toy:
         time.sleep(seconds)
         return value
 
+    def wait(self, gate, value):
+        """Leaves a mark that it has begun, and returns once the file is there."""
+        pathlib.Path(f"{gate}.{value}").touch()
+        while not pathlib.Path(gate).exists():
+            time.sleep(0.05)
+        return value
+
     def zeros(self, n):
         return np.zeros(n, np.float32)
 
@@ -138,28 +145,36 @@ def test_the_environment_is_there_before_the_process_starts(here):
     assert b"glibc.malloc.arena_max=1" in joined
 
 
-def test_work_is_spread(here):
+def test_work_is_spread(here, tmp_path):
     toys = here.spawn(Toy, name="toy", count=2)
     pids = {cluster.get(call) for call in [toys.call("pid"), toys.call("pid")]}
     assert len(pids) == 2
-    slow = toys.call("sleepy", 20, None)
-    began = time.monotonic()
+    slow = toys.call("wait", tmp_path / "gate", 7)
     assert [cluster.get(toys.call("add", n)) for n in range(4)] == [0, 1, 2, 3]  # None waits behind the slow one.
-    assert time.monotonic() - began < 10
     assert not slow.finished
+    (tmp_path / "gate").touch()
+    assert cluster.get(slow) == 7
 
 
-def test_work_that_died_is_done_again(here, events):
+def begun(gate, *values):
+    """Waits until the calls of `Toy.wait` have begun."""
+    while not all(pathlib.Path(f"{gate}.{value}").exists() for value in values):
+        time.sleep(0.05)
+
+
+def test_work_that_died_is_done_again(here, events, tmp_path):
     events.clear()
     toys, adders = here.spawn(Toy, name="toy", count=2, concurrency=4), here.spawn(Toy, name="adder")
     kept = toys.call("zeros", 1_000_000)  # A large result outlives the actor that made it.
     cluster.get(adders.call("add"))
     cluster.get(kept)
     victim = cluster.get(toys.call("pid"))
-    values = [toys.call("sleepy", 0.5, n) for n in range(4)]
+    gate = tmp_path / "gate"
+    values = [toys.call("wait", gate, n) for n in range(4)]
     sums = [adders.call("add", value, 100) for value in values]
-    time.sleep(0.2)
+    begun(gate, *range(4))
     os.kill(victim, signal.SIGKILL)
+    gate.touch()
     assert [cluster.get(call) for call in sums] == [100, 101, 102, 103]
     assert cluster.get(kept).sum() == 0
     kinds = [kind for kind, _ in events]
@@ -168,13 +183,15 @@ def test_work_that_died_is_done_again(here, events):
     assert cluster.get(toys.call("add", 1)) == 1
 
 
-def test_the_one_who_waits_may_die_too(here, events):
+def test_the_one_who_waits_may_die_too(here, events, tmp_path):
     events.clear()
     toys, adders = here.spawn(Toy, name="toy"), here.spawn(Toy, name="adder")
     victims = [cluster.get(toys.call("pid")), cluster.get(adders.call("pid"))]
-    total = adders.call("add", toys.call("sleepy", 0.5, 5), 1)
+    total = adders.call("add", toys.call("wait", tmp_path / "gate", 5), 1)
+    begun(tmp_path / "gate", 5)
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
+    (tmp_path / "gate").touch()
     assert cluster.get(total) == 6
     assert sorted(fields["actor"] for kind, fields in events if kind == "actor_died") == ["adder 0", "toy 0"]
 
@@ -207,6 +224,8 @@ def test_an_actor_that_cannot_start_says_why(here):
     toy = here.spawn(Toy, name="toy", fail=True)
     with pytest.raises(ActorFailed, match=r"The toy 0 could not start: .*The toy is broken\."):
         cluster.get(toy.call("pid"))
+    with pytest.raises(ActorFailed, match=r"No toy is left\."):
+        toy.call("pid")
 
 
 def test_without_ray(monkeypatch):

@@ -335,7 +335,7 @@ HERE = pathlib.Path(__file__).parent
     ("sizes", "dtype", "runs"),
     [
         ({"fsdp": 4, "tensor": 2}, "float32", True),
-        ({"fsdp": 2, "expert": 4}, "float32", True),
+        pytest.param({"fsdp": 2, "expert": 4}, "float32", True, marks=pytest.mark.slow),
         pytest.param({"data": 2, "tensor": 2, "expert": 2}, "bfloat16", False, marks=pytest.mark.slow),
     ],
     ids=str,

@@ -10,8 +10,11 @@ import pytest
 import tiny
 
 import rl
+from rl import loop
+from rl.cluster import ActorFailed
 from rl.journal import Ended, Stopped
 from rl.loop import train
+from rl.scorer import Scorer
 from verifiers import Outcome, Verdict
 
 
@@ -98,6 +101,31 @@ def test_a_gradient_that_is_not_finite_ends_the_run_with_a_checkpoint_of_what_wa
     assert rl.Run(tmp_path / "run").evaluations()[0]["step"] == 0
 
 
+def test_an_advantage_function_that_fails_ends_the_run_with_a_checkpoint(tmp_path):
+    calls = []
+
+    def fragile(rewards):
+        calls.append(rewards)
+        return rewards / (5 - len(calls)) if len(calls) < 5 else 1 // (len(calls) - 5)
+
+    with pytest.raises(ValueError, match=r"RunConfig.advantage failed on the rewards \[0\..*ZeroDivisionError"):
+        train(tiny.config(advantage=fragile, held_out=()), path=tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["000002"]
+
+
+def test_an_actor_that_cannot_be_replaced_ends_the_run_with_a_checkpoint(tmp_path, monkeypatch):
+    class Lost(Scorer):
+        def score(self, index, problem, completions):
+            if index == 5:
+                raise ActorFailed("The scorer 0 could not start: no memory")
+            return super().score(index, problem, completions)
+
+    monkeypatch.setattr(loop, "Scorer", Lost)
+    with pytest.raises(ActorFailed, match="no memory"):
+        train(tiny.config(held_out=()), path=tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["000002"]
+
+
 def test_too_many_drops_end_the_run_and_say_why(tmp_path):
     def down(problem, text):
         if text != tiny.GOLD:
@@ -156,6 +184,56 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(tmp_path, staleness):
     assert tiny.metrics(tmp_path / "run") == tiny.metrics(tmp_path / "whole")
     scores = [[line["mean"] for line in rl.Run(tmp_path / name).evaluations()] for name in ("run", "whole")]
     assert scores[0] == scores[1]
+
+
+def test_a_closed_terminal_stops_a_run_that_nohup_does_not_keep(tmp_path):
+    def closed(kind, **fields):
+        if kind == "step" and fields["step"] == 0:
+            for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):  # A shell sends it, and the system again.
+                os.kill(os.getpid(), number)
+
+    config = tiny.config(steps=3, held_out=())
+    with pytest.raises(Stopped, match="Stopped after 1 of 3 updates"):
+        train(config, path=tmp_path / "run", console=closed)
+    assert tiny.kinds(tmp_path / "run") == ["checkpoint", "stopped"]
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        train(
+            config,
+            resume=tmp_path / "run",
+            console=lambda kind, **fields: kind == "step" and os.kill(os.getpid(), signal.SIGHUP),
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert len(tiny.metrics(tmp_path / "run")) == 3
+
+
+def test_signals_that_come_together_stop_a_run_in_any_order(tmp_path):
+    """A terminal that is closed right after its Ctrl-C: Python hands over the SIGHUP first."""
+    together = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
+
+    def closed(kind, **fields):
+        if kind == "step":
+            signal.pthread_sigmask(signal.SIG_BLOCK, together)
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+                os.kill(os.getpid(), number)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, together)
+
+    with pytest.raises(Stopped, match="Stopped after 1 of 3 updates"):
+        train(tiny.config(steps=3, held_out=()), path=tmp_path / "run", console=closed)
+    assert tiny.kinds(tmp_path / "run") == ["checkpoint", "stopped"]
+
+
+def test_control_c_ends_a_run_that_is_stopping_at_once(tmp_path):
+    def interrupt(kind, **fields):
+        if kind == "step":
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as ended:
+        train(tiny.config(steps=3, held_out=()), path=tmp_path / "run", console=interrupt)
+    assert ended.type is KeyboardInterrupt
+    assert not list(tmp_path.glob("run/checkpoints/*"))
 
 
 def test_a_stop_in_the_middle_of_a_step_does_the_step_again(tmp_path):
@@ -217,9 +295,12 @@ def test_a_run_goes_on_from_the_weights_that_it_was_started_from_only(tmp_path):
     train(tiny.config(model=model, steps=1), path=tmp_path / "run")
     train(tiny.config(model=model, steps=2), resume=tmp_path / "run")
     weights.write_text("2")
+    run = rl.Run(tmp_path / "run")
+    run.record(2, {"a step that was not saved": 1})
     with pytest.raises(ValueError, match=r"run was started from other weights \(fingerprint [0-9a-f]{8}; those of now"):
         train(tiny.config(model=model, steps=3), resume=tmp_path / "run")
-    assert len(tiny.metrics(tmp_path / "run")) == 2
+    assert len(run.metrics()) == 3  # What cannot go on forgets nothing.
+    assert run.config["overrides"] == {"steps": 2}
 
 
 def test_what_cannot_start_leaves_nothing(tmp_path):

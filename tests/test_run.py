@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import policy
+import verifiers
 from policy import Completion
 from rl.config import RunConfig
 from rl.evaluate import Evaluation
-from rl.fingerprint import fingerprint
+from rl.fingerprint import fingerprint, summary
 from rl.records import read_groups, write_groups
 from rl.run import Run, compare_config
 from rl.types import Group, Rollout
@@ -191,6 +192,12 @@ def test_a_line_torn_by_a_kill_is_not_there(run):
     run.truncate(1)
     run.record(1, {"a": 2})
     assert [line["step"] for line in run.metrics()] == [0, 1]
+    run.event("checkpoint")
+    with (run.path / "events.jsonl").open("a") as file:
+        file.write('{"time": 1')
+    run.drop_torn_event()
+    run.event("stopped")
+    assert [event["kind"] for event in run.events()] == ["checkpoint", "stopped"]
 
 
 def test_a_damaged_file_is_named(run):
@@ -257,6 +264,12 @@ def test_truncate_forgets_a_step_and_all_after_it(run):
     assert [event["kind"] for event in run.events()] == ["stopped"]
     assert not half.exists()
     same_group(run.groups(1)[0], some_groups()[0])
+
+
+def test_the_config_says_what_a_verifier_is_bound_to():
+    """Above all a level of the sandbox that was asked for by name."""
+    assert summary(functools.partial(verifiers.code, level="unsafe")) == "verifiers.programs.code(level='unsafe')"
+    assert summary(functools.partial(some_groups, key="secret")).endswith("some_groups(...)")
 
 
 def test_the_report_is_whole_json(run):
