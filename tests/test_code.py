@@ -21,6 +21,7 @@ import pytest
 import verifiers
 from verifiers import Outcome, Problem, hacks, sandbox
 from verifiers.judging import jails
+from verifiers.sandbox import levels
 from verifiers.sandbox.types import Execution
 
 QUICK = {"cpu_s": 1, "idle_s": 1, "wall_s": 20}
@@ -202,14 +203,17 @@ def test_shares_of_tests():
         verifiers.code(problem, "x", score="some")  # pyright: ignore[reportArgumentType]
 
 
-def test_tests_that_fail_slowly_are_not_waited_for_one_after_the_other():
+def test_tests_that_fail_slowly_are_not_waited_for_one_after_the_other(monkeypatch):
     """With enough of them the verdict would come too late for whoever asked, and cost the program nothing."""
-    slow = stdio(*[("", "7")] * 60, limits={"cpu_s": 0.3, "idle_s": 0.3})
-    began = time.monotonic()
+    runs, run = [], jails.program
+    monkeypatch.setattr(jails, "program", lambda *asked: runs.append(asked) or run(*asked))
+    slow = stdio(*[("", "7")] * 60, limits={"cpu_s": 0.4, "idle_s": 0.4})
     assert outcome(slow, "import time\ntime.sleep(0.2)\nprint(8)", score="share") is Outcome.INCORRECT
-    assert time.monotonic() - began < 8  # All sixty would take 13 s, and they need not more than five.
-    patient = stdio(*[("", "7")] * 12, limits={"cpu_s": 0.3, "idle_s": 0.3})
+    assert 3 <= len(runs) <= 30  # Seven; what a busy machine keeps the server from seeing does not count.
+    runs.clear()
+    patient = stdio(*[("", "7")] * 16, limits={"cpu_s": 0.4, "idle_s": 0.4})
     assert outcome(patient, "import time\ntime.sleep(0.1)\nprint(7)", score="share") is Outcome.CORRECT
+    assert len(runs) == 16
 
 
 @pytest.mark.parametrize(
@@ -246,13 +250,45 @@ def test_outcomes(program, expected, mode):
         assert verdict.info["violation"]
 
 
+def test_a_verdict_says_what_happened():
+    problem = asked("assert f(1) == 2")
+    missing = verifiers.code(problem, "def g(x): return 2")
+    assert missing.reason == "f(1) raised NameError: the program does not define f"
+    for ends in ("import os\nos._exit(0)", "def f(x):\n    import os\n    os._exit(0)"):
+        assert verifiers.code(problem, ends).reason == "the program ended before it answered"
+
+
+@pytest.mark.parametrize("level", ["landlock", "seccomp"])
+def test_what_a_level_lacks_is_not_the_programs_fault(level):
+    """Nor the tests'. One that fails for another reason has failed."""
+    if levels.why_not(level):
+        pytest.skip(levels.why_not(level))
+    writes, late = "open('x', 'w').write('2')", "def f(x):\n    open('x', 'w')\n    return x + 1"
+    calls, checks = (asked("assert f(1) == 2", mode=mode) for mode in ("calls", "check"))
+    tests = asked(f"{writes}\nassert f(1) == 2", mode="check")
+    tried = [(calls, writes), (calls, late), (checks, writes), (checks, late), (tests, "def f(x): return 2")]
+    check = f"def check(stdin, stdout, expected):\n    {writes}\n    return True"
+    tried += [(stdio(("", "2")), f"{writes}\nprint(2)"), (stdio(("", "2"), checker=check), "print(2)")]
+    opens = "import sqlite3\ndef f(x): sqlite3.connect('x.db').execute('select 1')"
+    for problem, program in [*tried, (calls, opens), (checks, opens)]:
+        verdict = verifiers.code(problem, program, level=level)
+        assert verdict.outcome is Outcome.ERROR, verdict
+        assert f"The level {level!r} of this machine's sandbox lacks tmp, which needs namespaces" in verdict.reason
+    says = "def f(x): return 'x) raised PermissionError [Errno 13]'"
+    shown = asked("assert f(1) == 2, f(1)", mode="check")
+    tried = [(calls, "import numpy"), (calls, "raise OSError(13)"), (calls, says), (shown, says)]
+    tried += [(problem, "def f(x): raise PermissionError('no')") for problem in (calls, checks)]
+    for problem, program in [*tried, (stdio(("", "2")), "print('x: PermissionError [Errno 13]')")]:
+        assert outcome(problem, program, level=level) is Outcome.INCORRECT
+
+
 def test_a_limit_just_under_and_just_over():
     work = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\ndef f(x): return x"
     problem = asked("assert f(1) == 1", limits={"cpu_s": 2, "idle_s": 1})
     assert outcome(problem, work.format(1.2)) is Outcome.CORRECT
     assert outcome(problem, work.format(3.0)) is Outcome.LIMIT
     assert outcome(problem, "import time\ntime.sleep(0.5)\ndef f(x): return x") is Outcome.CORRECT
-    assert outcome(problem, "import time\ntime.sleep(1.6)\ndef f(x): return x") is Outcome.LIMIT
+    assert outcome(problem, "import time\ntime.sleep(9)\ndef f(x): return x") is Outcome.LIMIT
 
 
 def test_a_problem_that_is_no_task_is_an_error_of_ours():
@@ -267,6 +303,14 @@ def test_a_problem_that_is_no_task_is_an_error_of_ours():
         assert verdict.outcome is Outcome.ERROR, verdict
     setup = verifiers.code(asked("assert f(y)", setup="import surely_absent\ny = 1"), "def f(x): return 1")
     assert setup.outcome is Outcome.ERROR, setup
+    human_eval = {"prompt": "def f(x):\n", "test": "def check(candidate):\n    pass", "entry_point": "f"}
+    for answer in (human_eval, {"tests": ["# Like zero tests."]}, {"tests": ["assert 1 == 1"], "entry_point": "f"}):
+        for program in ("def f(x): return x", "f = None"):
+            verdict = verifiers.code(Problem("p", "", answer), program)
+            assert (verdict.outcome, verdict.reward) == (Outcome.ERROR, 0), verdict
+            assert "ask nothing of the program" in verdict.reason
+    unknown = verifiers.code(stdio(("", "1"), language="rust"), "fn main() {}")
+    assert (unknown.outcome, "one of python, c" in unknown.reason) == (Outcome.ERROR, True)
     # What the candidate does, it answers for.
     assert outcome(asked("assert f(1) == 1", mode="check"), "def f(x): import surely_absent") is Outcome.INCORRECT
 
@@ -344,10 +388,9 @@ ATTACKS = {
 }
 
 
-@pytest.mark.parametrize("mode", ["calls", "check"])
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_protocol_attack(attack, mode):
-    """Wrong in any case: whatever is written, before or in a call, it is no answer that would be right."""
+def attacking(attack, mode):
+    """A problem, and programs that attack its judge before a call and in one. Wrong in any case: whatever is written,
+    it is no answer that would be right."""
     guarded = "\n".join(
         f"try:\n    {ATTACKS[attack].format(fd=fd)}\nexcept OSError: pass"
         for fd in ((3,) if mode == "calls" else (3, 4))
@@ -355,12 +398,19 @@ def test_protocol_attack(attack, mode):
     body = guarded.replace("\n", "\n    ")
     test = "assert all(map(lambda y: y == 2, map(f, [1, 2])))" if mode == "check" else "assert f(1) == 'two'"
     problem = asked(test, "assert f(1) == -12345", mode=mode, limits=QUICK)
-    for program in (f"{FRAME}{guarded}\ndef f(x): return 0", f"{FRAME}def f(x):\n    {body}\n    return 0"):
-        began = time.monotonic()
+    return problem, (f"{FRAME}{guarded}\ndef f(x): return 0", f"{FRAME}def f(x):\n    {body}\n    return 0")
+
+
+@pytest.mark.parametrize("mode", ["calls", "check"])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_protocol_attack(attack, mode):
+    problem, programs = attacking(attack, mode)
+    for program in programs:
+        began = time.process_time()
         verdict = verifiers.code(problem, program)
         assert verdict.outcome in (Outcome.INCORRECT, Outcome.LIMIT), verdict
         assert verdict.reward == 0
-        assert time.monotonic() - began < 30
+        assert time.process_time() - began < 10  # Of ours.
     assert outcome(asked("assert f(1) == 2", mode=mode), "def f(x): return x + 1") is Outcome.CORRECT
 
 
@@ -369,10 +419,22 @@ def test_no_claim_costs_the_judge_time(test):
     bombs = ('["F", "1e999999999"]', '["F", ["F", "1e999999999"], 1]', '["r", ["F", "1e999999999"]]')
     for bomb in (*bombs, '["F", ["F", 1, "1e999999999"], 1]'):
         claim = f'["v", {bomb}]'.encode()
-        began = time.monotonic()
+        began = time.process_time()
         forged = f"{FRAME}os.write(3, frame(b'[\"ready\"]') + frame({claim!r}))\nos._exit(0)"
         assert outcome(asked(test, mode="calls"), forged) in (Outcome.CORRECT, Outcome.INCORRECT)  # It may be "true".
-        assert time.monotonic() - began < 5
+        assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("length", [1, 1 << 14, (1 << 14) - 3, (1 << 14) - 6, (1 << 14) - 8, 100_000])
+def test_messages_of_any_length_are_read(length):
+    messages = [b"x" * length, b"yy", b"z" * length]
+    data = b"".join(len(message).to_bytes(4, "little") + message for message in messages)
+    for size in (len(data), len(data) + 3, 1 << 20):
+        with jails.file(size) as file:
+            os.pwrite(file, data, 0)
+            assert jails.frames(file, size) == messages
+            os.pwrite(file, b"\xff\xff\xff\x7f", len(data) - length - 4)
+            assert jails.frames(file, size) == messages[:2]
 
 
 def test_no_reply_makes_it_the_fault_of_the_tests():
@@ -446,7 +508,7 @@ def test_worker_processes(method):
     """In a process without JAX: one with its threads must not be forked."""
     script = f"import test_code\nif __name__ == '__main__':\n    test_code.in_worker_processes({method!r})"
     here = pathlib.Path(__file__).parent
-    subprocess.run([sys.executable, "-c", script], cwd=here, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", script], cwd=here, check=True, timeout=500)
 
 
 def in_worker_processes(method):
@@ -520,14 +582,19 @@ def test_no_isolation_is_refused(monkeypatch):
         _verdict(PROGRAMS[0])
 
 
-@pytest.mark.parametrize("mode", ["calls", "check", "stdio"])
-@pytest.mark.parametrize("hack", hacks.PROGRAMS)
-def test_spoof(hack, mode):
+def spoofing(hack, mode):
+    """A problem and a hack for it."""
     tests = ["assert f([1, 2], 'x') == [2, 'x']", "assert f([], 3) == [3]"]
     if mode == "stdio":
         problem = stdio(("1\n", "12\n"), ("2\n", "34\n"), limits=QUICK)
     else:
         problem = asked(*tests, mode=mode, entry_point="f", limits=QUICK)
-    verdict = verifiers.code(problem, hacks.program(hack, "f", reads=mode == "stdio"))
+    return problem, hacks.program(hack, "f", reads=mode == "stdio")
+
+
+@pytest.mark.parametrize("mode", ["calls", "check", "stdio"])
+@pytest.mark.parametrize("hack", hacks.PROGRAMS)
+def test_spoof(hack, mode):
+    verdict = verifiers.code(*spoofing(hack, mode))
     assert verdict.reward == 0
     assert verdict.outcome in (Outcome.INCORRECT, Outcome.LIMIT), verdict

@@ -1,13 +1,16 @@
 """What the code verifier does without a jail: fences, tasks, plain data, comparison of outputs."""
 
 import collections
+import concurrent.futures
 import datetime
 import decimal
 import fractions
+import gc
 import json
 import time
 
 import pytest
+from quick import within
 
 from verifiers.judging import fences, inside, tasks
 from verifiers.judging.plain_data import DEEPEST, NotPlainError, decode, dumps, encode, loads, matches, truth
@@ -40,11 +43,8 @@ def test_the_program_is_the_last_closed_fence_else_the_whole_text(completion, pr
 
 
 def test_fences_take_linear_time():
-    began = time.perf_counter()
-    for text in ("`" * 300_000, "```\n" * 100_000, "```py\n" + "~" * 300_000, " " * 300_000 + "```", "\n" * 300_000):
-        fences.program(text)
-        fences.defines(text, "f")
-    assert time.perf_counter() - began < 3
+    hostile = ("`" * 300_000, "```\n" * 100_000, "```py\n" + "~" * 300_000, " " * 300_000 + "```", "\n" * 300_000)
+    within(3, lambda: [(fences.program(text), fences.defines(text, "f")) for text in hostile])
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,7 @@ def test_what_is_no_value_equals_nothing_and_breaks_nothing(claimed):
 def test_colliding_keys_take_no_time():
     """Multiples of 2**61 - 1 have the hash 0: a table of them takes quadratic time to build."""
     hostile = ["s", *[["i", hex((2**61 - 1) * i)] for i in range(1, 20_001)]]
-    began = time.perf_counter()
-    assert not matches(set(range(20_000)), hostile)
-    assert time.perf_counter() - began < 1
+    assert not within(1, lambda: matches(set(range(20_000)), hostile))
 
 
 def test_truth_is_that_of_python():
@@ -277,3 +275,31 @@ def test_only_builtin_exceptions_that_end_no_loop_come_back():
     assert type(inside._builtin_exception(["e", "UnicodeDecodeError", "x"])) is RuntimeError  # It needs five arguments.
     for odd in (["e"], ["e", None], ["e", ["l"], {}], ["e", "Mine", None, 3]):
         assert type(inside._builtin_exception(odd)) is RuntimeError
+
+
+def test_threads_may_parse_at_once():
+    """Python 3.11 and 3.12 raise SystemErrors where a thread is interrupted while it makes a tree."""
+
+    class Slow:
+        def __init__(self):
+            self.itself = self  # So that the collector finds it, in the middle of a tree.
+
+        def __del__(self):
+            time.sleep(0.002)
+
+    text = "\n".join(f"assert f([{i}, (1, (2, (3, (4, [5]))))]) == [[[1]]] + (2 * (3 + (4 - 5)))" for i in range(20))
+
+    def parse(_):
+        gc.disable()
+        for _ in range(20):
+            Slow()
+        gc.enable()
+        return len(tasks.parsed(text).body)
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(500)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(parse, range(100))) == [20] * 100
+    finally:
+        gc.set_threshold(*thresholds)

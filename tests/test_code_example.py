@@ -40,6 +40,7 @@ def test_every_problem_accepts_its_gold_and_no_other(example):
         assert verifiers.code(problem, "def f(x): return None").outcome is Outcome.INCORRECT
 
 
+@pytest.mark.slow
 def test_two_updates_with_a_stop_between(example, tmp_path):
     real_model.smollm2_path()
     config = example.config()

@@ -3,6 +3,8 @@
 import concurrent.futures
 import itertools
 import json
+import subprocess
+import sys
 import time
 
 import mutants
@@ -69,11 +71,15 @@ def refused(suite, verdicts):
 def test_human_eval_is_solved_by_its_solutions(human_eval):
     judged([pair[:2] for pair in human_eval[:4]])  # The slots are there.
     began = time.perf_counter()
+    for _ in range(12):
+        subprocess.run([sys.executable, "-c", "import typing, collections"], check=True)
+    bare = (time.perf_counter() - began) / 12
+    began = time.perf_counter()
     verdicts = judged([(problem, solution) for problem, solution, _ in human_eval])
-    seconds = time.perf_counter() - began
+    seconds = (time.perf_counter() - began) / 164
     assert len(verdicts) == 164
     assert refused(human_eval, verdicts) == {}
-    assert seconds < 20, "2 s on two cores that nobody else uses"
+    assert seconds < 5 * bare  # Half of it, where nobody else uses two cores.
     # The whole function in a fence is as good as the body alone.
     whole = [(p, f"Sure:\n```python\n{p.answer['prompt']}{solution}\n```") for p, solution, _ in human_eval]
     assert refused(human_eval, judged(whole)) == {}
@@ -103,21 +109,27 @@ def test_mbpp_in_two_jails(mbpp):
 def agreement(suite, each, seed, seconds):
     """Tasks and programs on which we and the official tests disagree; how many were tried, and passed both.
 
-    A changed program may loop for ever: both sides give it `seconds` of CPU.
+    A changed program may loop for ever: both sides give it `seconds` of CPU, and five times as many where they then
+    disagree.
     """
-    pairs, sources = [], []
+    tried = []
     for number, (problem, solution, official) in enumerate(suite):
         prompt = problem.answer.get("prompt", "")
         for program in mutants.mutants(prompt + solution, each, seed + number):
-            limited = Problem(problem.id, "", {**problem.answer, "limits": {"cpu_s": seconds}})
-            pairs.append((limited, f"```python\n{program}\n```"))
-            sources.append(program + official)
-    verdicts = judged(pairs)
-    official = mutants.honestly(sources, seconds)
+            tried.append((problem, program, official))
+    ours, truths = both_ways(tried, seconds)
+    again = [case for case, good, truth in zip(tried, ours, truths, strict=True) if good != truth]
+    odd = zip(again, *both_ways(again, 5 * seconds), strict=True)
+    return [(case[0].id, case[1], good) for case, good, truth in odd if good != truth], len(ours), sum(ours)
+
+
+def both_ways(tried, seconds):
+    """Of (problem, program, official test): whether we accept the program, whether the official test does."""
+    limits = {"limits": {"cpu_s": seconds}}
+    verdicts = judged([(Problem(p.id, "", {**p.answer, **limits}), f"```python\n{text}\n```") for p, text, _ in tried])
     assert not [v for v in verdicts if v.outcome is Outcome.ERROR]
-    ours = [verdict.outcome is Outcome.CORRECT for verdict in verdicts]
-    odd = [(p.id, text, good) for (p, text), good, truth in zip(pairs, ours, official, strict=True) if good != truth]
-    return odd, len(ours), sum(ours)
+    official = mutants.honestly([text + test for _, text, test in tried], seconds)
+    return [verdict.outcome is Outcome.CORRECT for verdict in verdicts], official
 
 
 # With the changed program, the official test of this task changes, too: it calls the helper that was changed. Ours

@@ -1,16 +1,19 @@
 """The sandbox's interface, its limits, each just under and just over, and what it refuses."""
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import pathlib
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from verifiers import sandbox
+import verifiers
+from verifiers import Problem, sandbox
 from verifiers.sandbox import Limits, languages, levels
 from verifiers.sandbox.monitor import Monitor, held_up
 
@@ -34,8 +37,8 @@ def test_a_program():
     assert (found.status, found.exit_code, found.signal) == ("ok", 0, None)
     assert (found.stdout, found.stderr) == (b"7\n", b"warning\n")
     assert (found.level, found.reason, found.violation) == (LEVEL, "", None)
-    assert 0 < found.cpu_s < 1
-    assert 0 < found.wall_s < 5
+    assert 0 < found.cpu_s < 3
+    assert 0 < found.wall_s < 18
     assert 1 < found.peak_memory_mb < 200
 
 
@@ -152,7 +155,7 @@ def test_bad_arguments():
 
 # Limits: the same program just under one, and just over it.
 
-MEMORY = "x = b'x' * ({0} << 20)\nprint(len(x) >> 20)"
+MEMORY = "import time\nx = b'x' * ({0} << 20)\nprint(len(x) >> 20)\ntime.sleep(max(0, {0} - 100) / 40)"  # To be seen.
 SPIN = "import time\nbegan = time.process_time()\nwhile time.process_time() - began < {0}: pass\nprint('end')"
 THREADS = """
 import hashlib, threading, time
@@ -183,23 +186,25 @@ import os, time
 for _ in range(2):
     if os.fork() == 0:
         buffer = b"x" * ({0} << 19)
-        time.sleep(0.4)
+        time.sleep({0} / 80)
         os._exit(0)
 codes = [os.wait()[1] for _ in range(2)]
 assert codes == [0, 0]
 """
 NAPS = "import time\nfor _ in range({0}): time.sleep(0.01)"
-SLOWLY = "import time\nx = [b'x' * (1 << 20) for _ in range({0})]\ntime.sleep(0.3)"
+SLOWLY = "import time\nx = [b'x' * (1 << 20) for _ in range({0})]\ntime.sleep({0} / 100)"
 ADDRESSES = "import mmap\nm = mmap.mmap(-1, {0} << 20)\nprint(len(m))"
 FILE = "open('x', 'wb').write(bytes(({0} << 20) - 1))"
 FILES = "for i in range({0}): open(str(i), 'wb').write(bytes(1 << 20))"
 
-# Program, under, over, limits, what the reason names.
+# Program, under, over, limits, what the reason names. Over it by far where time is counted: what a busy machine keeps
+# the server from seeing does not count.
 UNDER_AND_OVER = {
     "cpu_s": (SPIN, 0.5, 1.3, Limits(cpu_s=1), "cpu_s = 1"),
     "cpu_s_of_threads": (THREADS, 0.5, 1.5, Limits(cpu_s=1), "cpu_s = 1"),
-    "idle_s": ("import time\ntime.sleep({0})", 0.3, 1.2, Limits(idle_s=0.8), "idle_s = 0.8"),
-    "idle_s_in_naps": (NAPS, 30, 200, Limits(idle_s=0.8), "idle_s"),
+    "idle_s": ("import time\ntime.sleep({0})", 0.3, 9, Limits(idle_s=0.8), "idle_s = 0.8"),
+    "idle_s_in_naps": (NAPS, 20, 900, Limits(idle_s=0.8), "idle_s"),
+    "wall_s": ("import time\ntime.sleep({0})", 0.3, 5, Limits(wall_s=2), "wall_s = 2"),
     "memory_mb": (MEMORY, 70, 140, Limits(memory_mb=100), "memory_mb = 100"),
     "memory_mb_slowly": (SLOWLY, 70, 140, Limits(memory_mb=100), "memory_mb"),
     "address_mb": (ADDRESSES, 300, 700, Limits(address_mb=512), "memory"),
@@ -218,6 +223,8 @@ def tried(pool, program, under, over, limits, names):
     found = pool.run(program.format(under), limits=limits)
     assert found.status == "ok", found
     found = pool.run(program.format(over), limits=limits)
+    for _ in range(4):  # At `wall_s` a busy machine takes the blame.
+        found = pool.run(program.format(over), limits=limits) if "too busy" in found.reason else found
     assert found.status == "limit", found
     assert names in found.reason
     assert pool.run("print(1)", limits=limits).status == "ok"
@@ -235,9 +242,18 @@ def test_a_limit_of_what_namespaces_give(pool, name):
     tried(pool, *IN_NAMESPACES[name])
 
 
+WAITING_THREADS = """
+import threading
+gate = threading.Event()
+try:
+    for _ in range({0}): threading.Thread(target=gate.wait).start()
+finally: gate.set()
+"""
+
+
+@needs_namespaces  # Elsewhere the kernel counts per user, or not at all.
 def test_threads_are_limited_and_a_second_process_is_too_many(pool):
-    make = "ts = [threading.Thread(target=time.sleep, args=(0.2,)) for _ in range(100)]"
-    assert pool.run(f"import threading, time\n{make}\n[t.start() for t in ts]").status == "ok"
+    tried(pool, WAITING_THREADS, 120, 140, Limits(), "threads")
     found = pool.run("import os\nos.fork()")
     assert found.status == "limit"
     assert "processes" in found.reason
@@ -267,6 +283,22 @@ def test_memory_that_no_process_has_is_the_programs(pool):
     assert (found.status, found.reason) == ("limit", "used more than memory_mb = 100")
 
 
+@needs_namespaces
+def test_a_forked_child_of_a_program_knows_that_it_has_one_thread(pool):
+    forks = """
+import os, random, threading
+gate = threading.Event()
+threading.Thread(target=gate.wait).start()
+before = random.getstate()
+if os.fork() == 0:
+    print(threading.active_count(), random.getstate() == before, flush=True)
+    os._exit(0)
+os.wait()
+gate.set()
+"""
+    assert pool.run(forks, limits=Limits(processes=8)).stdout == b"1 False\n"
+
+
 def test_output_is_cut_and_said(pool):
     found = pool.run("import sys\nprint('x' * 3000)\nsys.stderr.write('y' * 3000)", limits=Limits(output_kb=2))
     assert (found.status, found.stdout_truncated, found.stderr_truncated) == ("limit", True, True)
@@ -281,66 +313,85 @@ def test_memory_that_is_caught_is_judged_by_its_answer(pool):
     assert pool.run("x = bytearray(1 << 40)").status == "limit"
 
 
-def test_idling_is_told_from_waiting_for_a_core():
-    """A sleeper shows what it slept, four spinners on one core show nothing: the load is not the program's."""
-    core = next(iter(os.sched_getaffinity(0)))
+@contextlib.contextmanager
+def on_one_core(workers: int) -> Iterator[sandbox.Pool]:
+    """A pool whose slots run, all on one core."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})  # The slot's processes inherit it.
+    os.sched_setaffinity(0, {min(before)})  # The slots' processes inherit it.
     try:
-        with sandbox.Pool(workers=4) as pool:
-            limits = Limits(cpu_s=20, idle_s=0.5, wall_s=60)
-            four = pool.map([SPIN.format(0.6)] * 4, limits=limits)
-            assert [found.status for found in four] == ["ok"] * 4, four
-            assert sum(found.wall_s for found in four) > 5  # They did wait for each other: 4 × 0.6 s on one core.
-            with pool.open("import time; time.sleep(1.5); print(1)", limits=Limits(idle_s=9)) as process:
-                time.sleep(1.1)
-                usage = process.usage()
-                assert usage is not None
-                assert 0.8 < usage.idle_s < 1.5
+        with sandbox.Pool(workers) as pool:
+            for process in [pool.open("") for _ in range(workers)]:
+                process.wait()
+            yield pool
     finally:
         os.sched_setaffinity(0, before)
+
+
+def test_idling_is_told_from_waiting_for_a_core():
+    """A sleeper shows what it slept, four spinners on one core a twentieth of what they waited: the load is not theirs.
+
+    On a quiet machine 0.01 of 1.8 s; on a busy one now and then as much as the last wait for a core, so the best try
+    counts.
+    """
+    with on_one_core(4) as pool:
+        shares = []
+        while len(shares) < 8 and min(shares, default=1) > 0.05:
+            four = pool.map([SPIN.format(0.6)] * 4, limits=Limits(cpu_s=20, idle_s=0.5, wall_s=60))
+            assert [found.status for found in four] == ["ok"] * 4, four
+            waited = sum(found.wall_s - found.cpu_s for found in four) / 4
+            assert waited > 1  # 4 × 0.6 s on one core.
+            shares.append(max(found.idle_s for found in four) / waited)
+        assert min(shares) <= 0.05, shares
+        with pool.open("import time; time.sleep(1.5); print(1)", limits=Limits(idle_s=9)) as process:
+            while (usage := process.usage()) is not None and usage.idle_s <= 0.75:
+                time.sleep(0.05)
+            assert usage is not None, "it ended before it had idled for half its time"
+            found = process.wait()
+            assert 0.75 < found.idle_s <= found.wall_s, found
+
+
+def test_signals_that_whoever_started_it_has_blocked_reach_a_program():
+    """As Ctrl-C in an actor of Ray's."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        with sandbox.Pool(workers=1) as pool:
+            found = pool.run("import signal\nprint(signal.pthread_sigmask(signal.SIG_BLOCK, []))")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert found.stdout == b"set()\n", found
 
 
 def test_a_busy_machine_is_nobodys_fault():
     """Eight spinners on one core: whoever meets the wall has not used up a limit of his own."""
-    core = next(iter(os.sched_getaffinity(0)))
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        with sandbox.Pool(workers=8) as pool:
-            found = pool.map([SPIN.format(9)] * 8, limits=Limits(cpu_s=9, idle_s=1, wall_s=1.5))
-    finally:
-        os.sched_setaffinity(0, before)
+    with on_one_core(8) as pool:
+        found = pool.map([SPIN.format(9)] * 8, limits=Limits(cpu_s=9, idle_s=1, wall_s=1.5))
     assert {execution.status for execution in found} == {"error"}
-    assert "too busy" in found[0].reason
+    assert all("too busy" in execution.reason for execution in found)
 
 
-# Forty threads that wake at once, wait for each other's core for milliseconds, and sleep for the rest of the time.
+# Forty threads that wake at once, wait for each other's core for milliseconds, and sleep for the rest of the time: so
+# often that their waits, added up, are longer than the time that passes.
 WAKE_TOGETHER = """
 import hashlib, threading, time
-data, gate = bytes(300_000), threading.Event()
+began = time.thread_time()
+hashlib.sha256(bytes(3_000_000)).digest()
+data, gate = bytes(int(3_000_000 * 0.00015 / (time.thread_time() - began))), threading.Event()  # 0.15 ms.
 def work():
     while gate.wait():
         hashlib.sha256(data).digest()
-        time.sleep(0.3)
+        time.sleep(0.04)
 for _ in range(40): threading.Thread(target=work, daemon=True).start()
 while True:
     gate.set()
-    time.sleep(0.02)
+    time.sleep(0.01)
     gate.clear()
-    time.sleep(0.4)
+    time.sleep(0.05)
 """
 
 
 def test_threads_that_wait_for_each_other_are_not_the_machines_fault():
-    core = next(iter(os.sched_getaffinity(0)))
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        with sandbox.Pool(workers=1) as pool:
-            found = pool.run(WAKE_TOGETHER, limits=Limits(cpu_s=6, idle_s=1, wall_s=3))
-    finally:
-        os.sched_setaffinity(0, before)
+    with on_one_core(1) as pool:
+        found = pool.run(WAKE_TOGETHER, limits=Limits(cpu_s=6, idle_s=0.7, wall_s=3))
     assert found.status == "limit", found
 
 
@@ -350,11 +401,11 @@ def test_a_machine_that_stands_still_is_nobodys_idling():
         assert pool.run("print(1)").status == "ok"
         slot = next(iter(pool._all))
         servers = pathlib.Path(f"/proc/{slot._process.pid}/task/{slot._process.pid}/children").read_text().split()
-        with pool.open("import time; time.sleep(1.2); print(1)", limits=Limits(idle_s=0.7)) as process:
+        with pool.open("import time; time.sleep(2); print(1)", limits=Limits(idle_s=1.3)) as process:
             time.sleep(0.1)
             for server in servers:
                 os.kill(int(server), signal.SIGSTOP)
-            time.sleep(0.9)
+            time.sleep(1.6)
             for server in servers:
                 os.kill(int(server), signal.SIGCONT)
             assert process.wait().status == "ok"
@@ -447,6 +498,19 @@ def test_what_a_level_lacks_is_refused_beforehand():
                 assert "namespaces" in found.reason
 
 
+def test_one_table_says_what_each_level_gives():
+    """That each level keeps to it: tests/test_sandbox_containment.py, where a lack must be said."""
+    lines = (ROOT / "verifiers" / "sandbox" / "README.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    table = {cells[0].strip("`"): cells[2:] for cells in rows if len(cells) == 5}
+    for level in levels.LEVELS:
+        features = levels.FEATURES[level]
+        given = [{"imports"}, {"files", "tmp"}, {"processes", "languages"}]
+        for cell, some in zip(table[level], given, strict=True):
+            assert some <= features if cell == "yes" else not some & features, (level, cell)
+    assert list(table) == [*levels.LEVELS, "unsafe"]
+
+
 def test_no_isolation_is_a_refusal_that_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(levels, "why_not", lambda level: f"no {level} on this machine")
     with pytest.raises(sandbox.SandboxUnavailable) as refusal:
@@ -473,6 +537,12 @@ def test_unsafe_must_be_asked_for_by_name_and_says_so(tmp_path):
     found = sandbox.run(program, level="unsafe")
     assert (found.status, found.level) == ("ok", "unsafe")
     assert (tmp_path / "x").read_text() == "harm"
+    forks = "import os\nif os.fork() == 0: os._exit(0)\nprint(os.wait()[1])"
+    assert sandbox.run(forks, level="unsafe", limits=Limits(processes=2)).stdout == b"0\n"
+    refused = sandbox.run("print(1)", level="unsafe", files={"a": b""})
+    assert (refused.status, "'unsafe'" in refused.reason) == ("error", True)
+    verdict = verifiers.code(Problem("p", "", {"tests": ["assert f(1) == 1"]}), "def f(x): return x", level="unsafe")
+    assert (verdict.reward, verdict.info["level"]) == (1, "unsafe")
 
 
 # Sessions.
@@ -523,7 +593,7 @@ def test_a_session_waits_for_free():
 def test_the_total_of_a_session():
     with sandbox.Session(Limits(cpu_s=5, idle_s=5), dataclasses.replace(Limits(), idle_s=0.5)) as session:
         assert session.run("import time; time.sleep(0.3)").status == "ok"
-        assert session.run("import time; time.sleep(0.4)").status == "limit"
+        assert session.run("import time; time.sleep(9)").status == "limit"
         spent = session.run("print(1)")
         assert (spent.status, spent.stdout) == ("limit", b"")
         assert "total of idle_s = 0.5" in spent.reason
@@ -563,14 +633,13 @@ ADD = {
 
 @needs_namespaces
 @pytest.mark.parametrize("language", ADD)
-def test_a_language(pool, language):
+def test_a_language(pool, language, monkeypatch):
     if languages.missing(language):
         pytest.skip(f"no {languages.missing(language)} here")
     found = pool.run(ADD[language], stdin=b"3 4", language=language)
     assert (found.status, found.stdout) == ("ok", b"7\n"), found
-    began = time.monotonic()
+    monkeypatch.delattr(languages, "_compile")  # Once is enough.
     assert pool.run(ADD[language], stdin=b"20 4", language=language).stdout == b"24\n"
-    assert time.monotonic() - began < 2  # Compiled once.
 
 
 DEV_STDIN = {

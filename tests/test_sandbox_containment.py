@@ -1,5 +1,7 @@
 """The sandbox holds: one suite of hostile and of honest programs at every safe level, and in a default container."""
 
+import concurrent.futures
+import itertools
 import os
 import pathlib
 import platform
@@ -9,8 +11,10 @@ import sys
 import pytest
 import sandbox_honest
 import sandbox_hostile
+import test_code
 
-from verifiers import sandbox
+import verifiers
+from verifiers import Outcome, hacks, sandbox
 from verifiers.sandbox import levels
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -52,7 +56,7 @@ def test_hostile(pool, case):
         if found.status == "ok":
             wanted = not case.says.startswith("!")
             assert (case.says.lstrip("!").encode() in found.stdout) is wanted or case.says == "", found
-    assert found.wall_s < 3
+    assert found.cpu_s + found.idle_s < 5  # The rest of the time is the machine's.
     after = pool.run("print(6 * 7)")
     assert (after.status, after.stdout) == ("ok", b"42\n")
     assert not left_running(pool)
@@ -60,11 +64,40 @@ def test_hostile(pool, case):
 
 @pytest.mark.parametrize("case", sandbox_honest.ALL, ids=lambda case: case.name)
 def test_honest(pool, case):
-    if case.needs and case.needs not in levels.FEATURES[pool.level]:
-        pytest.skip(f"the level {pool.level} gives no {case.needs}")
     found = pool.run(case.program, stdin=case.stdin)
+    if case.needs and case.needs not in levels.FEATURES[pool.level] and found.status != "ok":
+        assert found.status == "error", found  # Nobody is blamed.
+        assert f"The level {pool.level!r} of this machine's sandbox lacks" in found.reason
+        return
     assert found.status == "ok", found
     assert found.stdout.decode().rstrip("\n") == case.prints
+
+
+def rewarded(level, tried) -> list:
+    """The (name, problem, program) that earned something at a level, or broke the judge."""
+
+    def judged(case):
+        name, *asked = case
+        verdict = verifiers.code(*asked, level=level)
+        fine = verdict.outcome in (Outcome.INCORRECT, Outcome.LIMIT) and not verdict.reward
+        return [] if fine and verdict.info["level"] == level else [(name, verdict)]
+
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        return list(itertools.chain(*threads.map(judged, tried)))
+
+
+def test_no_spoof_is_rewarded(pool):
+    """Each by its name and in every mode: tests/test_code.py."""
+    modes = itertools.cycle(["calls", "check", "stdio"])
+    assert rewarded(pool.level, [(hack, *test_code.spoofing(hack, next(modes))) for hack in hacks.PROGRAMS]) == []
+
+
+def test_no_protocol_attack_is_rewarded(pool):
+    attacks = []
+    for i, name in enumerate(test_code.ATTACKS):  # Those before a call and those in one, in either mode.
+        problem, programs = test_code.attacking(name, ["calls", "check"][i % 2])
+        attacks.append((name, problem, programs[i // 2 % 2]))
+    assert rewarded(pool.level, attacks) == []
 
 
 def test_nothing_passes_from_one_program_to_the_next(pool):
@@ -107,6 +140,7 @@ def test_the_next_program_keeps_its_answer(pool):
     assert pool.run("print('honest')").stdout == b"honest\n"
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif("ASSAY_IN_CONTAINER" in os.environ, reason="this is the container")
 def test_in_a_default_container():
     """Docker's own capabilities and filter: the level is landlock (or seccomp, on kernels without it)."""

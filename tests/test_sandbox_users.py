@@ -14,13 +14,14 @@ from verifiers.sandbox import levels
 
 ROOT = pathlib.Path(__file__).parent.parent
 USER = 12345  # Nobody's.
-# The first is imported beforehand, the others are not; the last two are compiled.
+# The first is imported beforehand, the others are not; two are compiled, the last one lies in the virtual environment.
 PROGRAM = """
-import sqlite3, wsgiref.util, _lsprof, _zoneinfo
+import sqlite3, wsgiref.util, _lsprof, _zoneinfo, colleague
 print(sqlite3.connect(":memory:").execute("select 6 * 7").fetchone()[0])
 """
 CHECK = """
-import sys, types
+import sys, sysconfig, types
+assert sys.prefix != sys.base_prefix, "a virtual environment"
 verifiers = types.ModuleType("verifiers")
 verifiers.__path__ = [sys.argv[1]]
 sys.modules["verifiers"] = verifiers  # Without its front, which needs sympy.
@@ -31,7 +32,7 @@ for level in levels.LEVELS:
     if reason:
         print(level, "missing", reason)
         continue
-    with sandbox.Pool(1, level) as pool:
+    with sandbox.Pool(1, level, paths=[sysconfig.get_path("purelib")]) as pool:
         found = pool.run(sys.argv[2] if level != "seccomp" else "import sqlite3\\nprint(42)")
         print(level, found.status, found.stdout.decode().strip(), found.reason)
 """
@@ -39,7 +40,7 @@ for level in levels.LEVELS:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A home of mode 0700 with a Python and our code in it."""
+    """A home of mode 0700 with a Python, a virtual environment and our code in it."""
     if os.getuid() != 0:
         pytest.skip("only root can make a home for someone else")
     home = tmp_path_factory.mktemp("homes", numbered=False) / "user"
@@ -54,6 +55,11 @@ def home(tmp_path_factory):
     (home / "python" / "bin").mkdir()
     shutil.copy(os.path.realpath(sys.executable), home / "python" / "bin" / version)
     shutil.copytree(ROOT / "verifiers", home / "verifiers", ignore=shutil.ignore_patterns("__pycache__"))
+    (packages := home / ".venv" / "lib" / version / "site-packages").mkdir(parents=True)
+    (packages / "colleague.py").write_text("")
+    (home / ".venv" / "bin").mkdir()
+    (home / ".venv" / "bin" / version).symlink_to(home / "python" / "bin" / version)
+    (home / ".venv" / "pyvenv.cfg").write_text(f"home = {home}/python/bin\n")
     for path in [home, *home.rglob("*")]:
         os.chown(path, USER, USER, follow_symlinks=False)
     home.chmod(0o700)
@@ -64,7 +70,7 @@ def home(tmp_path_factory):
 
 
 def interpreter(home: pathlib.Path) -> tuple[str, dict[str, str]]:
-    binary = next((home / "python" / "bin").iterdir())
+    binary = next((home / ".venv" / "bin").iterdir())
     return str(binary), {"LD_LIBRARY_PATH": str(home / "python" / "lib")}
 
 

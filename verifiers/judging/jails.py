@@ -8,17 +8,18 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 
-from verifiers.sandbox.shared import shared_pool
+from verifiers.sandbox.shared import runner, shared_pool
 from verifiers.sandbox.slot import SlotFailed
 from verifiers.sandbox.types import Execution, Limits
 
 _INSIDE = "verifiers.judging.inside"
 PATIENCE = 0.5  # Seconds that a candidate has to end, once the tests have.
+_FIRST = 1 << 14  # Bytes of a file of messages that are read at first.
 
 
 def program(text: str, stdin: bytes, limits: Limits, language: str, level: str) -> Execution:
     """What comes of a program by itself."""
-    return shared_pool(level).run(_bytes(text), stdin=stdin, limits=limits, language=language)
+    return runner(level).run(_bytes(text), stdin=stdin, limits=limits, language=language)
 
 
 def one(entry: str, request: bytes, channels: Sequence[int], limits: Limits, level: str) -> Execution:
@@ -98,11 +99,15 @@ def file(size: int) -> Iterator[int]:
 
 def frames(descriptor: int, size: int) -> list[bytes]:
     """The messages in a file: each a length of four bytes and so many bytes. An incomplete one ends them."""
-    data = os.pread(descriptor, size, 0)
+    data = os.pread(descriptor, min(size, _FIRST), 0)  # Most of it is empty.
     found, at = [], 0
-    while length := int.from_bytes(data[at : at + 4], "little"):
+    while True:
+        length = int.from_bytes(data[at : at + 4], "little")
+        if at + 4 + length > len(data):
+            data = os.pread(descriptor, size, 0)
+            length = int.from_bytes(data[at : at + 4], "little")
         at += 4
-        if at + length > len(data):
+        if not length or at + length > len(data):
             break
         found.append(data[at : at + length])
         at += length

@@ -9,6 +9,7 @@ from verifiers.judging import jails
 from verifiers.judging.plain_data import dumps, loads
 from verifiers.judging.reports import Report, reported
 from verifiers.judging.tasks import Io, Task
+from verifiers.sandbox import levels
 from verifiers.sandbox.types import Execution, Limits
 
 _MOST_LIMITS = 3  # Tests that use up a limit, or fail in the time of so many, before the rest is taken to fail, too.
@@ -86,6 +87,8 @@ def _wrong(task: Task, test: Io, execution: Execution, limits: Limits, level: st
         checked = jails.one("run_checker", request, (result,), limits, level)
         frames = jails.frames(result, 1 << 12)
     kind, *words = loads(frames[0]) if checked.status == "ok" and frames else ("wrong", checked.reason)
+    if kind == "v" and words[1:] and (lacked := levels.lacked(checked.level, words[1])):
+        kind, words = "wrong", [lacked]
     if kind == "v":
         return "" if words[0] is True else f"the checker refuses {_shown(execution.stdout)} {words[1:]}", None
     if checked.status == "limit" or (checked.status == "failed" and checked.signal):

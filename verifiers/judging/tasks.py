@@ -6,13 +6,18 @@ import ast
 import builtins
 import dataclasses
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from verifiers.sandbox.languages import LANGUAGES
 
 _MODES = ("stdio", "calls", "check", "inprocess")
 _KEYS = {
     "mode", "tests", "setup", "entry_point", "prompt", "test", "limits", "language", "checker", "tolerance", "task_id",
 }  # fmt: skip
+
+_parsing = threading.RLock()  # What is collected meanwhile may parse, too.
 
 
 class NoTaskError(ValueError):
@@ -96,10 +101,15 @@ def read(answer: Any) -> Task:
         "language": _text(answer, "language") or "python",
         "limits": _limits(answer.get("limits")),
     }
+    language, known = shared["language"], ("python", *LANGUAGES)
+    if language not in known:
+        raise NoTaskError(
+            f"the problem's answer has the language {language!r:.40}; it must be one of {', '.join(known)}"
+        )
     if mode == "stdio":
         return _stdio(answer, shared)
-    if shared["language"] != "python":
-        raise NoTaskError(f"tests of the language {shared['language']!r:.40} must have the mode 'stdio'")
+    if language != "python":
+        raise NoTaskError(f"tests of the language {language!r:.40} must have the mode 'stdio'")
     if "test" in answer:
         whole, calls = _human_eval(_text(answer, "test"), shared["entry_point"])
         return _function([whole], mode, shared, calls)
@@ -154,9 +164,16 @@ def _function(tests: Sequence[str], mode: str | None, shared: dict, calls: Seque
     return Task(mode or "check", tests, **shared)
 
 
+def parsed(code: str) -> ast.Module:
+    """`ast.parse`, one thread at a time: until Python 3.13 those that parse at once count their depth together, and a
+    SystemError comes of it now and then (python/cpython#106905)."""
+    with _parsing:
+        return ast.parse(code)
+
+
 def _parse(code: str) -> ast.Module:
     try:
-        return ast.parse(code.strip())
+        return parsed(code.strip())
     except (SyntaxError, ValueError, RecursionError) as error:
         raise NoTaskError(f"the problem's tests are no Python: {error}: {code!r:.80}") from None
 
@@ -263,12 +280,12 @@ def _computed(operator: ast.operator, left: Any, right: Any) -> tuple[Any] | Non
 def prelude(task: Task) -> str:
     """The prompt as code that can run: where it ends in the head of a function, the function does nothing."""
     try:
-        ast.parse(task.prompt)
+        parsed(task.prompt)
         return task.prompt
     except SyntaxError:
         whole = f"{task.prompt.rstrip()}\n    pass\n"
     try:
-        ast.parse(whole)
+        parsed(whole)
         return whole
     except SyntaxError:
         return ""

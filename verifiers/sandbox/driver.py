@@ -24,6 +24,12 @@ import types
 from collections.abc import Callable
 
 NAME = "main.py"
+_streams: list[io.TextIOWrapper] = []  # Standard input, output and error.
+_first_streams = (sys.stdin, sys.stdout, sys.stderr)  # Kept: to end them in each child takes time.
+# Sees to the threads that a fork lost. The fork-server has none, so for its own children this takes time for nothing;
+# a program that forks needs it.
+_after_fork = vars(threading)["_after_fork"]
+_after_fork_code = _after_fork.__code__
 
 
 def prepare() -> None:
@@ -32,6 +38,12 @@ def prepare() -> None:
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
     builtins.help = _sitebuiltins._Helper()
+    _streams.extend(_standard_streams())
+    _after_fork.__code__ = _nothing.__code__
+
+
+def _nothing() -> None:
+    return
 
 
 def run(entry: str, channels: int) -> None:
@@ -42,6 +54,7 @@ def run(entry: str, channels: int) -> None:
         of its channels.
       channels: how many descriptors the program has besides the first three; they are 3, 4, ...
     """
+    _after_fork.__code__ = _after_fork_code
     header, files, program = _unpack(3 + channels)
     for name, mode, content in files:
         folder = os.path.dirname(name)
@@ -61,7 +74,7 @@ def run(entry: str, channels: int) -> None:
         except OSError as error:
             os.write(2, f"{header['argv'][0]}: {error.strerror}\n".encode())
             os._exit(126)
-    _open_standard_streams()
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = _streams
     random.seed(0)  # A verdict can be had a second time.
     sys.argv = [NAME]
     if entry:
@@ -80,7 +93,7 @@ def _unpack(descriptor: int) -> tuple[dict, list[tuple[str, int, bytes]], bytes]
         data += os.pread(descriptor, size - len(data), len(data))
     os.close(descriptor)
     at = 4 + int.from_bytes(data[:4], "little")
-    header = json.loads(data[4:at])
+    header = json.loads(data[4:at]) if at > 4 else {"files": [], "argv": []}
     files = []
     for name, mode, length in header["files"]:
         files.append((name, mode, data[at : at + length]))
@@ -88,12 +101,12 @@ def _unpack(descriptor: int) -> tuple[dict, list[tuple[str, int, bytes]], bytes]
     return header, files, data[at:]
 
 
-def _open_standard_streams() -> None:
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "rb", closefd=False)), "utf-8", "surrogateescape")
-    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "wb", closefd=False)), "utf-8", "surrogateescape")
+def _standard_streams() -> list[io.TextIOWrapper]:
+    """Of the descriptors 0, 1 and 2, whatever they will be: made once, since it takes as long as a small program."""
+    stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "rb", closefd=False)), "utf-8", "surrogateescape")
+    stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "wb", closefd=False)), "utf-8", "surrogateescape")
     errors = io.BufferedWriter(io.FileIO(2, "wb", closefd=False))
-    sys.stderr = io.TextIOWrapper(errors, "utf-8", "backslashreplace", line_buffering=True)
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    return [stdin, stdout, io.TextIOWrapper(errors, "utf-8", "backslashreplace", line_buffering=True)]
 
 
 def _provide_dev_stdin() -> None:
@@ -149,7 +162,7 @@ def guarded(action: Callable[[], object], program: bytes, file: str = NAME) -> i
             return error.code or 0
         sys.stderr.write(f"{error.code}\n")
         return 1
-    except BaseException as error:
+    except BaseException as error:  # The program's, which may raise anything; so may its hooks.
         try:
             text = program.decode("utf-8", "replace")
             linecache.cache[file] = (len(text), None, text.splitlines(True), file)
@@ -160,7 +173,7 @@ def guarded(action: Callable[[], object], program: bytes, file: str = NAME) -> i
                 traceback.print_exception(error.with_traceback(trace))  # It knows the program's lines.
             else:
                 sys.excepthook(type(error), error, trace)
-        except BaseException:
+        except BaseException:  # Of the program's hook, or of what its error prints.
             return 1
         return 1
     return 0
@@ -172,7 +185,7 @@ def finish(code: int, names: dict) -> None:
     for step in (vars(threading)["_shutdown"], atexit._run_exitfuncs):
         try:
             step()
-        except BaseException:
+        except BaseException:  # Exit functions are the program's.
             code = code or 1
     streams = vars(sys)
     for name in ("stdout", "stderr"):
@@ -192,6 +205,6 @@ def _flushed(stream: io.IOBase | None) -> bool:
     try:
         if stream is not None and not (isinstance(stream, io.IOBase) and stream.closed):
             stream.flush()
-    except BaseException:
+    except BaseException:  # Of a thing of the program's.
         return False
     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import pathlib
 import platform
+import re
 import sys
 
 from verifiers.sandbox.slot import LEVELS, Job, Slot, SlotFailed
@@ -17,6 +18,18 @@ FEATURES = {
     "seccomp": frozenset(),
     "unsafe": frozenset({"imports", "processes"}),
 }
+
+# What an uncaught exception says where a level lacks a feature. A program can raise one of that kind without having
+# wanted the feature, and is then not judged either: it could as well have wanted it.
+_LACKING = (
+    ("tmp", r"PermissionError\b.*\[Errno 13\]"),
+    ("tmp", r"FileNotFoundError\b.*No usable temporary directory"),
+    ("tmp", r"OperationalError\b.*unable to open database file"),
+    ("imports", r"ModuleNotFoundError\b.*No module named '(?P<module>\w+)"),
+    ("imports", r"Error\b.*unsupported locale setting"),
+)
+# What a judge says before the exception; a value that holds such words is a wrong answer as others are.
+_RAISED = r"(?:\w+\((?:(?!\) returned ).)*\) raised |the program does not load: |RuntimeError: )?(?:\w+\.)*"
 
 # Each prints "contained" and nothing else where the jail holds.
 _PROOFS = {
@@ -48,6 +61,11 @@ except (OSError, ValueError): print("contained")""",
 _KILLED = 'import ctypes\nctypes.CDLL(None).ptrace(0, 0, 0, 0)\nprint("open")'
 
 
+def is_remote(level: str) -> bool:
+    """Whether it is the URL of a server."""
+    return level.startswith(("http://", "https://"))
+
+
 def choose(level: str) -> str:
     """The level to use: for "auto" the best that holds here.
 
@@ -57,8 +75,12 @@ def choose(level: str) -> str:
     """
     if level == "unsafe":
         return level
+    if is_remote(level):
+        raise SandboxUnavailable(
+            f"A remote sandbox ({level}) runs whole programs only: tests of the mode 'stdio', and no sessions."
+        )
     if level not in (*LEVELS, "auto"):
-        raise ValueError(f"There is no level {level!r}: use 'auto', {', '.join(map(repr, LEVELS))} or 'unsafe'.")
+        raise ValueError(f"There is no level {level!r}: use 'auto', {', '.join(map(repr, LEVELS))}, 'unsafe' or a URL.")
     missing = {}
     for tried in LEVELS if level == "auto" else [level]:
         missing[tried] = why_not(tried)
@@ -75,7 +97,7 @@ def choose(level: str) -> str:
 def why_not(level: str) -> str:
     """Why a safe level cannot be had here; "" where it can. Tried once in a process."""
     if sys.platform != "linux":
-        return f"needs Linux, this is {sys.platform}: use a remote sandbox"
+        return f"needs Linux, this is {sys.platform}: give the URL of a remote sandbox as the level"
     if platform.machine() not in ("x86_64", "aarch64"):
         return f"needs x86_64 or aarch64, this is {platform.machine()}"
     reason = ""
@@ -144,6 +166,16 @@ def must_offer(level: str, job: Job, language: str = "python") -> None:
         if wanted and feature not in FEATURES[level]:
             having = ", ".join(name for name, features in FEATURES.items() if feature in features)
             raise SandboxUnavailable(f"The level {level!r} of this machine's sandbox lacks {what}: it needs {having}.")
+
+
+def lacked(level: str, said: str) -> str:
+    """Why it is the level's doing that a program failed, by what was said of its exception; "" where it is not."""
+    for feature, exception in _LACKING if level in LEVELS else ():
+        found = None if feature in FEATURES[level] else re.match(_RAISED + exception, said)
+        if found and found.groupdict("os").get("module", "os") in sys.stdlib_module_names:  # What is not, no level has.
+            having = ", ".join(name for name in LEVELS if feature in FEATURES[name])
+            return f"The level {level!r} of this machine's sandbox lacks {feature}, which needs {having}: {said}"
+    return ""
 
 
 def best() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +41,8 @@ class Process:
             self._release(broken=True)
             return Execution("error", level=self._running.slot.level, reason=f"the sandbox failed: {error}")
         self._release(broken=not self._running.sound)
-        return execution
+        lacked = levels.lacked(execution.level, execution.reason) if execution.status == "failed" else ""
+        return dataclasses.replace(execution, status="error", reason=lacked) if lacked else execution
 
     def kill(self) -> None:
         """Ends it, if it still runs: its status is then "error", "cancelled"."""

@@ -11,6 +11,7 @@ import concurrent.futures
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from verifiers import isolated
 from verifiers.sandbox.types import DEFAULT, Execution, Limits
 
 if TYPE_CHECKING:
@@ -56,8 +57,12 @@ class RemotePool:
         if language not in LANGUAGES:
             raise ValueError(f"There is no language {language!r} there: use {', '.join(map(repr, LANGUAGES))}.")
         try:
+            code = _text(program)
+        except UnicodeError as error:  # An "error" would cost the program nothing.
+            return Execution("failed", level=self.level, reason=f"the program is no UTF-8 text: {error}")
+        try:
             request = {
-                "code": _text(program),
+                "code": code,
                 "language": LANGUAGES[language],
                 "stdin": _text(stdin),
                 "compile_timeout": 60,
@@ -65,7 +70,7 @@ class RemotePool:
                 "memory_limit_MB": limits.memory_mb,
                 "files": {name: base64.b64encode(_bytes(content)).decode() for name, content in (files or {}).items()},
             }
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             return Execution("error", level=self.level, reason=f"the remote sandbox takes text only: {error}")
         execution = Execution("error", level=self.level)
         for _ in range(2):
@@ -77,11 +82,15 @@ class RemotePool:
     def _attempt(self, request: dict[str, Any], limits: Limits) -> Execution:
         import httpx2
 
+        seconds = limits.wall_s + 90
+        isolated.waits(seconds)  # What it waits for is within limits of its own.
         try:
-            response = self._client.post(f"{self.url}/run_code", json=request, timeout=limits.wall_s + 90)
+            response = self._client.post(f"{self.url}/run_code", json=request, timeout=seconds)
             answer = response.json() if response.status_code == 200 else None
         except (httpx2.HTTPError, ValueError) as error:
             return Execution("error", level=self.level, reason=f"{self.url}: {type(error).__name__}: {error}")
+        finally:
+            isolated.waits()
         if not isinstance(answer, dict) or answer.get("status") not in ("Success", "Failed"):
             said = answer.get("message") if isinstance(answer, dict) else f"status {response.status_code}"
             return Execution("error", level=self.level, reason=f"{self.url}: the remote sandbox failed: {said}"[:300])
@@ -105,7 +114,8 @@ class RemotePool:
         elif code == 0 and not compiling:
             status, reason = "ok", ""
         else:
-            status, reason = "failed", ("does not compile: " if compiling else "") + (last or f"exit code {code}")
+            ended = f"ended by signal {-code}" if isinstance(code, int) and code < 0 else f"exit code {code}"
+            status, reason = "failed", ("does not compile: " if compiling else "") + (last or ended)
         seconds = float(result.get("execution_time") or 0)
         return Execution(
             status,
@@ -142,7 +152,8 @@ class RemotePool:
 
 
 def _text(data: str | bytes) -> str:
-    return data if isinstance(data, str) else data.decode()
+    """Text that JSON can carry. Raises UnicodeError where there is none."""
+    return (data.encode() if isinstance(data, str) else data).decode()
 
 
 def _bytes(data: str | bytes) -> bytes:

@@ -6,13 +6,18 @@ import atexit
 import os
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from verifiers.sandbox import levels
 from verifiers.sandbox.pool import Pool
 from verifiers.sandbox.types import DEFAULT, Execution, Limits
 
+if TYPE_CHECKING:
+    from verifiers.sandbox.remote import RemotePool
+
 _lock = threading.Lock()
 _pools: dict[str, Pool] = {}
+_servers: dict[str, RemotePool] = {}
 
 
 def shared_pool(level: str = "auto") -> Pool:
@@ -25,6 +30,18 @@ def shared_pool(level: str = "auto") -> Pool:
         if level not in _pools:
             _pools[level] = Pool(level=level)
         return _pools[level]
+
+
+def runner(level: str = "auto") -> Pool | RemotePool:
+    """What runs whole programs: the pool of this process at a level, or the server whose URL it is."""
+    if not levels.is_remote(level):
+        return shared_pool(level)
+    from verifiers.sandbox.remote import RemotePool  # Here: the others need no HTTP.
+
+    with _lock:
+        if level not in _servers:
+            _servers[level] = RemotePool(level)
+        return _servers[level]
 
 
 def run(
@@ -44,7 +61,7 @@ def run(
       files: name below the working directory → content.
       limits: what it may use up.
       language: "python", "c", "cpp", "javascript" or "bash".
-      level: see `Pool`.
+      level: see `Pool`; or the URL of a SandboxFusion server, see `remote.RemotePool`.
 
     Returns:
       What came of it. Where the level lacks what is asked for, an "error" that names the level.
@@ -53,18 +70,19 @@ def run(
       SandboxUnavailable: no isolation can be had here, and `level` does not ask for none.
       ValueError: there is no such level or language, or the name of a file leads out of the working directory.
     """
-    return shared_pool(level).run(program, stdin=stdin, files=files, limits=limits, language=language)
+    return runner(level).run(program, stdin=stdin, files=files, limits=limits, language=language)
 
 
 async def arun(program: str | bytes, *, level: str = "auto", **options: Any) -> Execution:
     """`run`, without blocking the event loop."""
-    return await shared_pool(level).arun(program, **options)
+    return await runner(level).arun(program, **options)
 
 
 def _close() -> None:
     with _lock:
-        pools = list(_pools.values())
+        pools = [*_pools.values(), *_servers.values()]
         _pools.clear()
+        _servers.clear()
     for pool in pools:
         pool.close()
 
@@ -76,6 +94,7 @@ def _forget() -> None:
     for pool in _pools.values():
         pool.abandon()
     _pools.clear()
+    _servers.clear()
 
 
 atexit.register(_close)

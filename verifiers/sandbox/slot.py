@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+from verifiers import isolated
 from verifiers.sandbox.monitor import Usage, held_up
 from verifiers.sandbox.types import DEFAULT, Execution, Limits
 
@@ -50,6 +51,7 @@ ENVIRONMENT = {
 }
 PASSED_ON = ("LD_LIBRARY_PATH",)  # Some interpreters find their own library by it.
 _SANDBOX = pathlib.Path(__file__).resolve().parent
+_LIMITS = [field.name for field in dataclasses.fields(Limits)]
 _serial = itertools.count()
 
 
@@ -152,8 +154,13 @@ class Slot:
         owned = [_sealed(job.stdin) if job.stdin else os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
         owned += [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr")]
         owned.append(_sealed(_payload(job)))
-        limits = dataclasses.asdict(job.limits) | {"any_address": job.any_address}
-        request = {"limits": limits, "entry": job.entry, "keep": job.keep, "executes": bool(job.argv)}
+        limits = {name: getattr(job.limits, name) for name in _LIMITS}  # dataclasses.asdict copies deeply.
+        request = {
+            "limits": limits | {"any_address": job.any_address},
+            "entry": job.entry,
+            "keep": job.keep,
+            "executes": bool(job.argv),
+        }
         try:
             socket.send_fds(self.control, [json.dumps(request).encode()], [*owned[:3], *job.channels, owned[3]])
         except OSError as error:
@@ -182,13 +189,17 @@ class Slot:
         Raises:
           SlotFailed: it is gone, or silent.
         """
-        self.control.settimeout(min(seconds, 1e6))  # poll(2) counts milliseconds in 31 bits.
+        seconds = min(seconds, 1e6)  # poll(2) counts milliseconds in 31 bits.
+        self.control.settimeout(seconds)
+        isolated.waits(seconds)  # What it waits for is within limits of its own.
         try:
             message = self.control.recv(1 << 16)
         except TimeoutError:
             raise SlotFailed(f"the fork-server was silent for {seconds:.0f} s") from None
         except OSError as error:
             raise SlotFailed(f"the fork-server has gone: {error}") from None
+        finally:
+            isolated.waits()
         if not message:
             size = os.fstat(self._log).st_size
             log = os.pread(self._log, 2000, max(0, size - 2000)).decode(errors="replace").strip()
@@ -225,11 +236,13 @@ class Running:
         self._outputs = (stdout, stderr)
         self._execution: Execution | None = None
         self._answer: dict | None = None
+        self._seconds = job.limits.wall_s + GRACE
         self.sound = True  # Whether its slot can serve again.
 
     def kill(self) -> None:
         """Ends it, if it still runs."""
         if self._execution is None:
+            self._seconds = GRACE
             try:
                 self.slot.control.send(b"k")
             except OSError:
@@ -266,7 +279,7 @@ class Running:
         if self._execution is None:
             self.sound = False
             try:
-                answer = self._answer or self.slot.receive(self._job.limits.wall_s + GRACE)
+                answer = self._answer or self.slot.receive(self._seconds)
                 self._execution = _judge(answer, self._job.limits, self.slot.level, *self._outputs)
                 self.sound = answer["setup"] == "ok" or bool(answer["killed"])
             finally:
@@ -366,7 +379,9 @@ def _signal_name(number: int) -> str:
 
 
 def _payload(job: Job) -> bytes:
-    """What `driver` unpacks: the length of a header, the header, the files, the program."""
+    """What `driver` unpacks: the length of a header, the header (none for a mere program), the files, the program."""
+    if not job.files and not job.argv:
+        return bytes(4) + job.program
     files = [[name, 0o755 if name in job.executable else 0o644, len(content)] for name, content in job.files.items()]
     header = json.dumps({"files": files, "argv": list(job.argv)}).encode()
     return b"".join([len(header).to_bytes(4, "little"), header, *job.files.values(), job.program])

@@ -37,6 +37,15 @@ from verifiers.sandbox.monitor import Monitor, Usage
 MOVING, PARKED, KEPT = 300, 400, 600
 LOOK_EVERY = 0.1  # Seconds.
 MB = 1 << 20
+LIMITED = (
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_STACK,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_NOFILE,
+    resource.RLIMIT_SIGPENDING,
+    resource.RLIMIT_NPROC,
+    resource.RLIMIT_AS,
+)
 TO_THREADS = 128  # How many threads a program may have that may not start processes.
 
 
@@ -137,6 +146,8 @@ class Server:
     def _seal(self) -> None:
         for limit in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
             resource.setrlimit(limit, (0, 0))
+        hard = {limit: resource.getrlimit(limit)[1] for limit in LIMITED}
+        self.most = {limit: sys.maxsize if most == resource.RLIM_INFINITY else most for limit, most in hard.items()}
         self.filters = {}
         if self.level == "unsafe":
             return
@@ -301,8 +312,7 @@ class Server:
         if not limits["any_address"]:
             wanted[resource.RLIMIT_AS] = limits["address_mb"] * MB
         for limit, value in wanted.items():
-            hard = resource.getrlimit(limit)[1]
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            value = min(value, self.most[limit])
             resource.setrlimit(limit, (value, value))
 
     def _offer_to_the_oom_killer(self) -> None:
@@ -348,6 +358,7 @@ def _guard(owner: int, server: int, group: cgroup.Cgroup | None) -> None:
 
 def main() -> None:
     """See above."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # Programs inherit it; Ray blocks signals in whoever starts this.
     control = socket.socket(fileno=int(sys.argv[1]))
     config = json.loads(sys.argv[2])
     owner = os.pidfd_open(os.getppid())
