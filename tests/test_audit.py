@@ -29,7 +29,7 @@ NAIVE = textwrap.dedent("""
     def exit_code(problem, completion):
         import subprocess, sys
         program = body(completion) + "\\nassert f(3) == 10"
-        good = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=5).returncode == 0
+        good = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60).returncode == 0
         return Verdict(float(good), Outcome.CORRECT if good else Outcome.INCORRECT)
 
     def everything(problem, completion):
@@ -92,7 +92,7 @@ def test_a_grader_by_exit_code_falls(monkeypatch, grader):
 
 def test_a_grader_that_hangs_is_ended(monkeypatch, grader):
     few(monkeypatch, ["baseline_wrong"])
-    assert results(redteam.audit(grader("hangs"), CALLS, timeout=2)) == {
+    assert results(redteam.audit(grader("hangs"), CALLS, timeout=6)) == {
         "solution": "rewarded",
         "baseline_wrong": "hung",
     }

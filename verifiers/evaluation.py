@@ -20,8 +20,14 @@ from verifiers.notation import TooLarge
 
 # (PRIME - 1) / 2 is prime too, so no number has short cycles of powers: modulo 2^61 - 1, 2^61 would be 1.
 PRIME = 2**127 - 2721
-BITS = 400  # Of precision of the numeric arithmetic.
+BITS = 400  # Of precision of the numeric arithmetic, at first.
+MOST_BITS = 6400  # Where what was lost may decide: 2^2009 + 1 needs more than 2009 of them.
+WIDE = 3  # The first round in which variables are large.
+_NOISE = 64  # The last bits of a value, which rounding may have made.
 MAX_BITS = 10_000  # Of a numerator or denominator.
+
+
+_INVERSES = {"sec": "cos", "csc": "sin", "cot": "tan", "sech": "cosh", "csch": "sinh", "coth": "tanh"}
 
 
 class Inexact(Exception):
@@ -225,42 +231,77 @@ def _factorials() -> list[int]:
     return list(itertools.accumulate(range(1, 10_001), lambda value, n: value * n % PRIME, initial=1))
 
 
+@functools.cache
+def _rounded_factorials(bits: int) -> list[Any]:
+    """n! to so many bits and a few more, for n up to 10,000."""
+    from mpmath import libmp
+
+    step = functools.partial(libmp.mpf_mul_int, prec=bits + _NOISE, rnd="n")
+    return list(itertools.accumulate(range(1, 10_001), step, initial=libmp.fone))
+
+
 class Numeric:
-    """Complex numbers of `BITS` bits. Variables are random reals, negative in every third round.
+    """Complex numbers of `bits` bits. Variables are random reals, negative in every third round.
+
+    From round `WIDE` on they are large, and what is named n, m or k is whole: for what is rounded down or up.
 
     A value is a pair (real, imaginary) of mpmath's raw floats. Its low-level functions take the precision as an
     argument and share no state, so threads cannot disturb each other.
+
+    What is left of a difference when all but its noise cancels out is zero. `lost` says how many bits the worst sum
+    has cost so far, by terms that cancel out or that are small beside the others; a result is sure only if that is
+    less than `bits` leaves room for.
     """
 
-    def __init__(self, round: int):
+    def __init__(self, round: int, bits: int = BITS):
         from mpmath import libmp  # Slow to import; most answers are rational.
 
-        self.lib, self.round = libmp, round
+        self.lib, self.round, self.bits, self.lost = libmp, round, bits, 0
 
     def number(self, value: Fraction) -> Any:
-        return (self.lib.from_rational(value.numerator, value.denominator, BITS, "n"), self.lib.fzero)
+        self.lost = max(self.lost, value.numerator.bit_length())
+        return (self.lib.from_rational(value.numerator, value.denominator, self.bits, "n"), self.lib.fzero)
 
     def symbol(self, name: str) -> Any:
         lib = self.lib
         if name in ("∞", "…"):
             raise Inexact(name)
         if name in ("pi", "e"):
-            return ((lib.mpf_pi if name == "pi" else lib.mpf_e)(BITS, "n"), lib.fzero)
+            return ((lib.mpf_pi if name == "pi" else lib.mpf_e)(self.bits, "n"), lib.fzero)
         if name == "i":
             return (lib.fzero, lib.fone)
-        value = Fraction(random.Random(f"{name}/{self.round}").randrange(10**5, 3 * 10**6), 10**6)
+        at = random.Random(f"{name}/{self.round}")
+        if self.round >= WIDE:
+            value = (
+                Fraction(at.randrange(10, 10**4))
+                if name[:1] in "nmkNM"
+                else Fraction(at.randrange(10**7, 10**10), 10**6)
+            )
+        else:
+            value = Fraction(at.randrange(10**5, 3 * 10**6), 10**6)
         return self.number(-value if self.round % 3 == 2 else value)
 
     def add(self, a: Any, b: Any) -> Any:
-        return self.lib.mpc_add(a, b, BITS, "n")
+        total = self.lib.mpc_add(a, b, self.bits, "n")
+        if total == self.lib.mpc_zero or a == self.lib.mpc_zero or b == self.lib.mpc_zero:
+            return total
+        sizes = self.magnitude(a), self.magnitude(b)
+        self.lost = max(self.lost, max(sizes) - min(sizes))
+        return self.without_noise(total, max(sizes))
+
+    def without_noise(self, value: Any, size: int) -> Any:
+        """`value`, or zero where it is nothing but the rounding of something of 2^size."""
+        left = self.magnitude(value)
+        self.lost = max(self.lost, size - left)
+        return self.lib.mpc_zero if left < size - self.bits + _NOISE else value
 
     def multiply(self, a: Any, b: Any) -> Any:
-        return self.lib.mpc_mul(a, b, BITS, "n")
+        return self.lib.mpc_mul(a, b, self.bits, "n")
 
     def inverse(self, a: Any) -> Any:
         if a == self.lib.mpc_zero:
             raise Undefined("a division by zero")
-        return self.lib.mpc_reciprocal(a, BITS, "n")
+        return self.lib.mpc_reciprocal(a, self.bits, "n")
 
     def integer_power(self, base: Any, exponent: int) -> Any:
         return self.power(base, self.number(Fraction(exponent)))
@@ -272,7 +313,8 @@ class Numeric:
             return base
         if self.magnitude(exponent) > 40 or abs(self.magnitude(base)) > 2**20:
             raise TooLarge("a power that is too large to compute")
-        return self.finite(self.lib.mpc_pow(base, exponent, BITS, "n"))
+        self.lost = max(self.lost, -self.magnitude(exponent))  # It is 1 but for so many bits.
+        return self.finite(self.lib.mpc_pow(base, exponent, self.bits, "n"))
 
     def root(self, value: Any, degree: int) -> Any:
         real, imaginary = value
@@ -286,35 +328,43 @@ class Numeric:
         lib = self.lib
         if self.magnitude(x) > {"ln": 2**20, "log": 2**20, "abs": 2**62, "exp": 40}.get(name, 300):
             raise TooLarge(f"an argument of {name} that is too large")
+        if x != lib.mpc_zero:
+            self.lost = max(self.lost, -2 * self.magnitude(x))
         if name == "factorial":  # Between integers: x! = Gamma(x + 1).
-            if self.magnitude(x) > 8:
-                raise TooLarge("the factorial of a large number that is not whole")
-            return self.finite(lib.mpc_gamma(self.add(x, lib.mpc_one), BITS, "n"))
+            if self.magnitude(x) > 8 or self.bits > BITS:
+                raise TooLarge("the factorial of a number that is not whole, and large or needed to many bits")
+            return self.finite(lib.mpc_gamma(self.add(x, lib.mpc_one), self.bits, "n"))
         if name == "abs":
-            return (lib.mpc_abs(x, BITS, "n"), lib.fzero)
+            return (lib.mpc_abs(x, self.bits, "n"), lib.fzero)
         if name in ("floor", "ceil"):
             if x[1] != lib.fzero:
                 raise Undefined(f"{name} of a complex number")
-            return ((lib.mpf_floor if name == "floor" else lib.mpf_ceil)(x[0], BITS, "n"), lib.fzero)
+            return ((lib.mpf_floor if name == "floor" else lib.mpf_ceil)(x[0], self.bits, "n"), lib.fzero)
         if name in ("ln", "log"):
             if x == lib.mpc_zero:
                 raise Undefined("the logarithm of zero")
-            return lib.mpc_log(x, BITS, "n")
-        if name in ("sec", "csc", "cot"):
-            return self.inverse(self.function({"sec": "cos", "csc": "sin", "cot": "tan"}[name], x))
+            return self.without_noise(lib.mpc_log(x, self.bits, "n"), 0)
+        if name in _INVERSES:  # sec x = 1 / cos x
+            return self.inverse(self.function(_INVERSES[name], x))
+        if name in ("arcsec", "arccsc"):
+            return self.function({"arcsec": "arccos", "arccsc": "arcsin"}[name], self.inverse(x))
+        if name == "arccot":  # π/2 - arctan x
+            right = lib.mpc_mul_mpf(self.symbol("pi"), lib.fhalf, self.bits, "n")
+            return self.add(right, lib.mpc_neg(self.function("arctan", x)))
         functions = {
             "sin": lib.mpc_sin, "cos": lib.mpc_cos, "tan": lib.mpc_tan, "sinh": lib.mpc_sinh, "cosh": lib.mpc_cosh,
             "tanh": lib.mpc_tanh, "arcsin": lib.mpc_asin, "arccos": lib.mpc_acos, "arctan": lib.mpc_atan,
-            "exp": lib.mpc_exp,
+            "arcsinh": lib.mpc_asinh, "arccosh": lib.mpc_acosh, "arctanh": lib.mpc_atanh, "exp": lib.mpc_exp,
         }  # fmt: skip
         if name not in functions:
             raise Inexact(name)
-        return self.finite(functions[name](x, BITS, "n"))
+        value = self.finite(functions[name](x, self.bits, "n"))
+        return self.without_noise(value, max(self.magnitude(x), 0)) if name in ("sin", "cos", "tan") else value
 
     def factorial(self, n: int) -> Any:
         if n > 10_000:
             raise TooLarge("the factorial of a number above 10,000")
-        return self.lib.mpc_gamma(self.number(Fraction(n + 1)), BITS, "n")
+        return (_rounded_factorials(self.bits)[n], self.lib.fzero)
 
     def finite(self, value: Any) -> Any:
         """`value`, unless it is a pole's (arctan i): infinity minus anything would look like zero below."""
@@ -328,5 +378,9 @@ class Numeric:
 
     def close(self, a: Any, b: Any) -> bool:
         """Whether two values are equal but for rounding."""
-        difference = self.magnitude(self.lib.mpc_sub(a, b, BITS, "n"))
-        return difference < max(self.magnitude(a), self.magnitude(b)) - 250 or difference < -350
+        difference = self.magnitude(self.lib.mpc_sub(a, b, self.bits, "n"))
+        return a == b or difference < max(self.magnitude(a), self.magnitude(b)) - self.bits + 150
+
+    def is_sure(self) -> bool:
+        """Whether the precision was enough for what was computed."""
+        return self.lost < self.bits - 300 or self.bits >= MOST_BITS

@@ -8,6 +8,7 @@ worker that all threads of this process share; `verifiers.Pool` has workers of i
 from __future__ import annotations
 
 import atexit
+import collections
 import functools
 import json
 import mmap
@@ -31,11 +32,14 @@ if TYPE_CHECKING:
 HARD_SECONDS = (
     3.0  # After which a worker is killed. A third of it, and the call is interrupted between two instructions.
 )
-PROGRESS = struct.Struct(">I")  # What a worker shares with its owner: how many items it has begun in its life.
+BEGUN, SINCE = 0, 1  # What a worker shares with its owner: items begun in its life; from when on its time counts.
+SHARED_BYTES = 16  # Two numbers of eight bytes, each of which is written at once.
 _HEADER = struct.Struct(">I")
 _START_SECONDS = 60.0  # A busy machine may take long to start a Python.
+_LOOK_SECONDS = 60.0  # How often the time that counts is looked at, at least.
 
-inside = False  # Whether this process is a worker. Set by `verifiers.worker`.
+inside = False  # Whether this process is a worker. `verifiers.worker` sets it, and
+shared: memoryview[float] | None = None  # what a worker shares with its owner, where this is one.
 
 
 class Broken(RuntimeError):
@@ -59,6 +63,19 @@ def call(function: str, *arguments: Any, seconds: float = HARD_SECONDS) -> Any:
     if inside:
         return bounded(function, json.loads(json.dumps(arguments)), seconds)
     return _shared.call(function, arguments, seconds)
+
+
+def waits(seconds: float = 0.0) -> None:
+    """Says, in a worker, that it waits for something that bounds itself; elsewhere nothing.
+
+    The owner's clock stands still meanwhile, and starts anew when it is over: many steps, each within its limits, may
+    take longer than one verdict else.
+
+    Args:
+      seconds: for which it will wait at most; 0 when it is over.
+    """
+    if shared is not None:
+        shared[SINCE] = time.monotonic() + seconds  # The same clock in all processes.
 
 
 def bounded(function: str, arguments: list[Any], seconds: float) -> Any:
@@ -111,22 +128,26 @@ class Worker:
 
     def __init__(self, memory_mb: int):
         here, there = socket.socketpair()
-        shared = os.memfd_create("assay-progress", os.MFD_CLOEXEC)
-        os.ftruncate(shared, PROGRESS.size)
-        self._progress = mmap.mmap(shared, PROGRESS.size)
+        here.setblocking(False)
+        memory = os.memfd_create("assay-progress", os.MFD_CLOEXEC)
+        os.ftruncate(memory, SHARED_BYTES)
+        self._shared = memoryview(mmap.mmap(memory, SHARED_BYTES)).cast("d")
         path = [os.path.abspath(entry) for entry in sys.path]
         program = (
             f"import sys; sys.path[:] = {path!r}; "
-            f"from verifiers.worker import main; main({there.fileno()}, {shared}, {os.getpid()}, {memory_mb})"
+            f"from verifiers.worker import main; main({there.fileno()}, {memory}, {os.getpid()}, {memory_mb})"
         )
         self._socket = here
+        self._poll = select.poll()  # Not select, which knows descriptors below 1024 only.
+        self._poll.register(here, select.POLLIN)
         self._buffer = bytearray()
+        self._unsent: collections.deque[memoryview] = collections.deque()
         started = _starter(os.getpid()).submit(
             subprocess.Popen,
             [sys.executable, "-c", program],
             stdin=subprocess.DEVNULL,
             stdout=2,  # A verifier that prints is heard, and does not write into a table of ours.
-            pass_fds=[there.fileno(), shared],
+            pass_fds=[there.fileno(), memory],
             env=_environment(),
         )
         try:
@@ -136,51 +157,78 @@ class Worker:
             raise Broken(f"No worker could be started: {error}") from error
         finally:
             there.close()
-            os.close(shared)
+            os.close(memory)
         self.has: set[str] = set()  # Verifiers, by id, and functions, by name, that it has got.
         self.served = 0  # Verdicts that have come from it.
         self.resident_kb: int = self.receive(_START_SECONDS)  # When it was ready.
 
     def send(self, message: bytes) -> None:
-        """Sends what `packed` made. Raises Broken where the worker is dead."""
-        try:
-            self._socket.sendall(message)
-        except OSError:
-            raise self._dead() from None
-
-    def receive(self, seconds: float) -> Any:
-        """The next reply.
+        """Sends what `packed` made, as far as it goes; `receive` sends the rest. So none waits for the other to read.
 
         Raises:
-          Broken: the worker died, or so many seconds passed without one. It is dead then.
+          Broken: the worker is dead.
         """
-        began = time.monotonic()
-        self._fill(_HEADER.size, began, seconds)
+        self._unsent.append(memoryview(message))
+        self._flush()
+
+    def receive(self, seconds: float) -> Any:
+        """The next reply: JSON data.
+
+        Raises:
+          Broken: the worker died, said what is no JSON, or made no progress for so many seconds: no reply came, and
+            nothing ended that it had said it `waits` for. It is dead then.
+        """
+        began = self._fill(_HEADER.size, time.monotonic(), seconds)
         end = _HEADER.size + _HEADER.unpack_from(self._buffer)[0]
         self._fill(end, began, seconds)
-        reply = json.loads(self._buffer[_HEADER.size : end].decode())
+        try:
+            reply = json.loads(self._buffer[_HEADER.size : end].decode())
+        except (ValueError, RecursionError):
+            self.kill()
+            raise Broken("The worker that ran it said what is no JSON.") from None
         del self._buffer[:end]
         return reply
 
-    def _fill(self, size: int, began: float, seconds: float) -> None:
-        """Reads until the buffer holds so many bytes."""
+    def _fill(self, size: int, began: float, seconds: float) -> float:
+        """Reads until the buffer holds so many bytes, and sends what is unsent. Returns from when on time counts."""
         while len(self._buffer) < size:
-            left = began + seconds - time.monotonic()
-            if left <= 0 or not select.select([self._socket], [], [], left)[0]:
+            left = max(began, self._shared[SINCE]) + seconds - time.monotonic()
+            if left <= 0:
                 self.kill()
-                raise Broken(f"It took more than {seconds:g} s.")
-            try:
-                data = self._socket.recv(1 << 16)
-            except OSError:
-                data = b""
-            if not data:
-                raise self._dead()
-            self._buffer += data
+                raise Broken(f"It made no progress for {seconds:g} s.")
+            self._poll.modify(self._socket, select.POLLIN | select.POLLOUT * bool(self._unsent))
+            events = sum(event for _, event in self._poll.poll(1000 * min(left, _LOOK_SECONDS)))
+            if events & ~select.POLLOUT:  # It is read first: a dead worker's last words may be there.
+                try:
+                    data = self._socket.recv(1 << 16)
+                except OSError:
+                    data = b""
+                if not data:
+                    raise self._dead()
+                self._buffer += data
+            elif events:
+                self._flush()
+                began = time.monotonic()  # It reads.
+        return began
+
+    def _flush(self) -> None:
+        """Sends what can be sent without waiting."""
+        try:
+            while self._unsent:
+                rest = self._unsent[0][self._socket.send(self._unsent[0]) :]
+                if rest:
+                    self._unsent[0] = rest
+                else:
+                    self._unsent.popleft()
+        except BlockingIOError:
+            pass
+        except OSError:
+            raise self._dead() from None
 
     @property
     def begun(self) -> int:
         """How many items it has begun in its life, also those whose verdicts are still with it; of a dead one, too."""
-        return PROGRESS.unpack_from(self._progress)[0]
+        return int(self._shared[BEGUN])
 
     def alive(self) -> bool:
         """Whether it has not died since the last reply."""

@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import marshal
 import os
@@ -25,7 +26,6 @@ from verifiers.types import Outcome, Problem, Verdict, Verifier, described
 from verifiers.worker import PLAIN
 
 BATCH = 256  # Items that a worker is sent at once, at most.
-_AHEAD_BYTES = 1 << 16  # Of a batch that a busy worker may be sent, at most: its socket holds that much for it.
 SERVED = 100_000  # Verdicts after which a worker is replaced ...
 GROWTH_KB = 512 * 1024  # ... or as soon as it has grown by so much.
 CACHED = 20_000  # Verdicts that are remembered, on completions of at most ...
@@ -33,6 +33,7 @@ CACHED_CHARACTERS = 8_192
 _YIELDED_SECONDS = 1e-5  # To the threads that send what was submitted: Python would let them wait for 5 ms.
 _KNOWN = 1_000  # Verifiers whose pickles are remembered.
 _CLOSED = "The pool is closed: make a new one."
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _OURS = ("rl", "verifiers", "graders", "policy")
 _UNPICKLABLE = (TypeError, ValueError, AttributeError, RecursionError, pickle.PicklingError)
 
@@ -72,7 +73,9 @@ class Pool:
         """
         Args:
           workers: processes; default: one for each core that this process may use. They start when there is work.
-          seconds: of wall time for one verdict; after that its worker is killed and it is an `ERROR`.
+          seconds: of wall time without progress on a verdict; after that its worker is killed and it is an `ERROR`.
+            Programs in this machine's sandbox are within limits of their own: the clock stands still while one runs,
+            and starts anew when it has ended. So a verifier that runs a program on many tests may take longer.
           memory_mb: address space of a worker.
           cache: whether a completion that was judged before is not judged again. An `ERROR` is never remembered.
 
@@ -207,8 +210,9 @@ class Pool:
             return self._share(len(self._waiting) - 4 * (self._workers - 1))
 
     def _share(self, count: int) -> list[_Task]:
-        """Of so many that wait, a part: every worker gets several, so that they end together."""
-        size = min(BATCH, -(-count // (4 * self._workers)))
+        """Of so many that wait, a part: of several workers each gets several, so that they end together."""
+        parts = 4 * self._workers if self._workers > 1 else 1
+        size = min(BATCH, -(-count // parts))
         return [self._waiting.popleft() for _ in range(size)]
 
     def _run(self, worker: Worker | None, batch: list[_Task]) -> Worker | None:
@@ -225,31 +229,27 @@ class Pool:
                 worker = None
             if worker is None:
                 worker = self._start()
-            message = self._message(worker, batch)
             while batch or sent:
-                # A worker that waits for us to read its verdicts reads nothing: what its socket cannot hold blocks us.
-                if batch and (not sent or len(message) <= _AHEAD_BYTES):
-                    worker.send(message)
+                if batch:
+                    worker.send(self._message(worker, batch))
                     sent += batch
-                    batch = []
                     batches += 1
-                if not batch and batches < 2 and not worn and (batch := self._take_more()):
-                    message = self._message(worker, batch)
+                batch = self._take_more() if batches < 2 and not worn else []
+                if batch:
                     continue
-                reply = worker.receive(self._seconds)
-                verdicts = [_verdict(fields) for fields in reply["verdicts"]]
+                verdicts, resident_kb = _read(worker.receive(self._seconds), len(sent))
                 worker.served += len(verdicts)
                 _deliver([sent.popleft() for _ in verdicts], verdicts)
-                if "resident_kb" in reply:  # A batch is done.
+                if resident_kb:  # A batch is done.
                     batches -= 1
-                    worn = worker.served >= SERVED or reply["resident_kb"] - worker.resident_kb >= GROWTH_KB
+                    worn = worker.served >= SERVED or resident_kb - worker.resident_kb >= GROWTH_KB
             if not worn:
                 return worker
         except Broken as error:
             tasks = [*sent, *batch]
             # What it had begun last; verdicts on those before may have died with it.
             last = 0 if worker is None else max(0, worker.begun - worker.served - 1)
-            lost = tasks.pop(last)
+            lost = tasks.pop(min(last, len(tasks) - 1))
             _deliver([lost], [_error(f"{self._payloads[lost.key[0]][0]}: {error}")])
             self._give_back(tasks)
         if worker is not None:
@@ -358,20 +358,33 @@ def _packed(problem: Problem) -> bytes:
 
 def _deliver(tasks: list[_Task], verdicts: list[Verdict]) -> None:
     """Tells whoever waits, each once."""
-    by_job: dict[_Job, list[tuple[_Task, Verdict]]] = collections.defaultdict(list)
-    for task, verdict in zip(tasks, verdicts, strict=True):
-        by_job[task.job].append((task, verdict))
-    for job, arrived in by_job.items():
-        job.results.put(arrived)
+    for job, arrived in itertools.groupby(zip(tasks, verdicts, strict=True), lambda pair: pair[0].job):
+        job.results.put(list(arrived))
 
 
-def _verdict(reply: list[Any]) -> Verdict:
-    reward, outcome, answer, reason, kept, seconds = reply
+def _read(reply: Any, most: int) -> tuple[list[Verdict], int]:
+    """Verdicts that a worker sent, at most so many; its resident memory in kB at the end of a batch, else 0.
+
+    Raises:
+      Broken: it is no such reply.
+    """
+    try:
+        verdicts, resident_kb = [_verdict(*fields) for fields in reply["verdicts"]], int(reply.get("resident_kb", 0))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise Broken(f"The worker that ran it sent no verdicts: {type(error).__name__}: {error}") from None
+    if len(verdicts) > most:
+        raise Broken(f"The worker that ran it sent {len(verdicts)} verdicts where {most} were due.")
+    return verdicts, resident_kb
+
+
+def _verdict(reward: float, outcome: str, answer: str | None, reason: str, kept: str, nanoseconds: int) -> Verdict:
+    if not (isinstance(reason, str) and (answer is None or isinstance(answer, str))):
+        raise TypeError("an answer and a reason are text")
     try:
         parts, info = json.loads(kept) if kept else ({}, {})
     except (ValueError, RecursionError) as error:
         return _error(f"The parts and the info of the verdict cannot be read: {error}")
-    return Verdict(reward, outcome, answer, reason, parts, info, seconds)
+    return Verdict(reward, _OUTCOMES[outcome], answer, reason, parts, info, nanoseconds * 1e-9)
 
 
 def _error(reason: str) -> Verdict:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from verifiers.judging import calls, checks, fences, stdio
 from verifiers.judging.reports import Report
 from verifiers.judging.tasks import NoTaskError, Task, read
-from verifiers.sandbox.types import Limits
+from verifiers.sandbox import levels
+from verifiers.sandbox.types import DEFAULT, Limits
 from verifiers.types import Outcome, Problem, Verdict
 
 
@@ -36,7 +37,7 @@ def code(
         "tolerance". Without a mode it is calls if all tests are literal, else check.
       completion: what the policy wrote.
       score: the reward: 1 for all tests and else 0, or the share of tests that pass.
-      level: the isolation that is asked for, as in `sandbox.run`.
+      level: the isolation that is asked for, as in `sandbox.run`; a remote one for the mode stdio only.
       allow_spoofable: judge the mode "inprocess", where program and tests share a process that a program can deceive.
         Not for training.
 
@@ -84,7 +85,7 @@ def _limits(given: Mapping[str, Any]) -> Limits:
     if unknown := sorted(given.keys() - set(known)):
         raise NoTaskError(f"the problem's limits have unknown names {unknown}; known are {', '.join(known)}")
     try:
-        return Limits(**given)
+        return Limits(**given) if given else DEFAULT
     except ValueError as error:
         raise NoTaskError(f"the problem's limits: {error}") from None
 
@@ -110,17 +111,19 @@ def _tried(task: Task, program: str, limits: Limits, level: str, *, go_on: bool)
 def _verdict(task: Task, found: str, report: Report, *, share: bool) -> Verdict:
     execution, count = report.execution, len(report.passed)
     info: dict[str, Any] = {"mode": task.mode, "level": execution.level, "tests": count, "passed": sum(report.passed)}
-    if report.failing is not None and report.status != "error":
-        info["failing"] = report.failing
     if execution.violation:
         info["violation"] = str(execution.violation)[:200]
     if task.mode == "inprocess":
         info["spoofable"] = True
-    answer, why = found.strip()[:2000], report.why[:300]
-    if report.status == "error":
-        return Verdict(0, Outcome.ERROR, answer, f"the sandbox failed twice: {why}"[:300], info=info)
+    failed = report.status == "judged" and not all(report.passed)
+    lacked = levels.lacked(execution.level, report.why) if failed else ""
+    answer, why = found.strip()[:2000], (lacked or report.why or "the program ended before it answered")[:300]
+    if report.status == "error" or lacked:
+        return Verdict(0, Outcome.ERROR, answer, f"could not be judged: {why}"[:300], info=info)
+    if report.failing is not None:
+        info["failing"] = report.failing
     passes = sum(report.passed) / count if report.status != "violation" else 0.0
     if report.status == "judged" and passes == 1:
         return Verdict(1, Outcome.CORRECT, answer, f"all {count} tests pass", {"tests": 1.0}, info)
     outcome = Outcome.LIMIT if report.status == "limit" else Outcome.INCORRECT
-    return Verdict(passes if share else 0.0, outcome, answer, why or "a test fails", {"tests": passes}, info)
+    return Verdict(passes if share else 0.0, outcome, answer, why, {"tests": passes}, info)

@@ -138,12 +138,10 @@ def summary(verifier: str, attempts: Sequence[Attempt]) -> str:
         for attempt in hacked
         if attempt.succeeds
     ]
-    lines += [
-        f"{attempt.problem}: left out, since its right answer is {attempt.result}"
-        + (f" ({attempt.reason:.200})" if attempt.reason else "")
-        for attempt in golds
-        if attempt.result != "rewarded"
-    ]
+    if unsuited := [attempt for attempt in golds if attempt.result != "rewarded"]:
+        ids, first = ", ".join(attempt.problem for attempt in unsuited), unsuited[0]
+        why = f"{first.problem}: {first.result}" + (f", {first.reason:.200}" if first.reason else "")
+        lines.append(f"Left out, since {verifier} does not accept their right answers: {ids} ({why}).")
     counts = collections.Counter(attempt.result for attempt in hacked)
     if raised := [attempt for attempt in hacked if attempt.result == "raised"]:
         one = f"{raised[0].hack} on {raised[0].problem}: {raised[0].reason:.200}"
