@@ -125,19 +125,22 @@ def throughput(folder: pathlib.Path, rounds: int) -> None:
                 verify(problem, completion)
             rates.append(len(tasks) / (time.process_time() - began))
         print(f"{kind}: {statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) per CPU second")
-    with verifiers.Pool(workers=1, cache=False) as pool:
-        for kind, (verify, items) in kinds.items():
-            tasks = [(verify, *item) for item in items]
-            list(pool.verify(tasks[:100]))  # Starts the worker.
-            ratios = []
-            for _ in range(rounds):
-                began = time.perf_counter()
-                for _, problem, completion in tasks:
-                    verify(problem, completion)
-                middle = time.perf_counter()
-                list(pool.verify(tasks))
-                ratios.append((middle - began) / (time.perf_counter() - middle))
-            spread(ratios, f"{kind}: a pool of one worker is, beside this process,")
+    for workers in (1, 2):
+        with verifiers.Pool(workers, cache=False) as pool:
+            for kind, (verify, items) in kinds.items():
+                tasks = [(verify, *item) for item in items]
+                list(pool.verify(tasks[:100]))  # Starts the workers.
+                ratios, ours = [], []
+                for _ in range(rounds):
+                    began = time.perf_counter()
+                    for _, problem, completion in tasks:
+                        verify(problem, completion)
+                    middle, cpu = time.perf_counter(), time.process_time()
+                    list(pool.verify(tasks))
+                    ratios.append((middle - began) / (time.perf_counter() - middle))
+                    ours.append(1e6 * (time.process_time() - cpu) / len(tasks))
+                print(f"{kind}: this process spends {min(ours):.0f} µs of CPU on a verdict of the pool")
+                spread(ratios, f"{kind}: a pool's workers ({workers}) are, beside this process,")
     for i in range(100_000):
         verifiers.math(*bare[i % len(bare)])
     print(f"memory after 100,000 verdicts: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")

@@ -1,10 +1,11 @@
 """The math verifier: what is equal, what is not, what is an answer at all, and what cannot hurt it."""
 
 import dataclasses
+import functools
 import json
-import time
 
 import pytest
+from quick import within
 
 from verifiers import MathOptions, Problem, equivalent, math, math_lenient
 
@@ -70,7 +71,7 @@ ANSWERED = [
     "#### 42\n",
     "The final answer is 42.", "Answer: 42", "**Answer:** $42$", "The answer is $42$. I hope it is correct.",
     "The answer is 42 apples.", "My answer is: 42", "\\boxed{x = 42}", "\\boxed{6 \\cdot 7 = 42}",
-    "\\boxed{ 42 \\text{ km}}",
+    "\\boxed{ 42 \\text{ km}}", "so \\boxed 42.",
     "I first had \\boxed{41}.\nFinal answer: 42", "\\fbox{42}",
     "Final Answer: The volume is 42. I hope it is correct.",
     "## Final Answer\n42", "### Answer\n\n$42$\n", "The final answer is:\n\n\\[\n42\n\\]",
@@ -82,7 +83,7 @@ UNANSWERED = [
     "", "42", "it is 42", "so 6 * 7 = 42", "\\boxed{42", "\\boxed{}", "\\boxed{41 \\boxed{42}}",
     "<think>\\boxed{42}</think>",
     "<think>\\boxed{42}", "</think><think>\\boxed{42}", "####", "The answer is", "The answer is !!!", "\\boxed{?}",
-    "\\boxed{{}",
+    "\\boxed{{}", "\\boxed 42x", "\\boxed 42.5x", "\\boxed{4} and \\boxed 42",
     "The answer is hard. Is it 42?", "\\boxed{\\int_0^1 x}", "{42}", "\\boxed{٤٢}",
 ]  # fmt: skip
 
@@ -148,9 +149,8 @@ def test_small_float_gold():
 
 def test_space_between_boxes_costs_no_time():
     for between in (" " * 19_000, "$ " * 9_000, " and" + " " * 19_000 + "x", "\\text{" + " " * 19_000, ", \n and "):
-        start = time.perf_counter()
-        math(Problem("p", "", "2"), "\\boxed{1}" + between + "\\boxed{2}")
-        assert time.perf_counter() - start < 1.0  # Half a minute, were it quadratic.
+        completion = "\\boxed{1}" + between + "\\boxed{2}"
+        within(1.0, functools.partial(math, Problem("p", "", "2"), completion))  # Half a minute, were it quadratic.
     for between in (", ", " and ", "$ or $", " \\text{ and } ", "\\) and \\(", " \\quad "):
         assert math(Problem("p", "", "1, 2"), "\\boxed{1}" + between + "\\boxed{2}").reward == 1
 

@@ -1,5 +1,6 @@
 """The math verifier under attack: hostile text, mutations by the thousand, other seeds of the hash, other threads."""
 
+import functools
 import hashlib
 import json
 import os
@@ -9,9 +10,9 @@ import random
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from quick import within
 from test_math import EQUAL, UNEQUAL
 
 from verifiers import Problem, equivalent, math, math_lenient
@@ -42,7 +43,8 @@ def hostile(marker: pathlib.Path) -> list[str]:
         "1" + "!" * 900, "\\sqrt2," * 250, "\\log_{" * 100 + "2" + "}" * 100, "\\begin{pmatrix}" * 90, "a_{" * 800,
         "\\ln(" * 28 + "2" + ")" * 28, "2^" * 50 + "x", "9^" * 55 + "9", "2^{" * 18 + "1/2" + "}" * 18,
         "(" * 28 + "x" + "!!!)" * 28, "\\sqrt[" * 25 + "2" + "]{2}" * 25, "\\binom{" * 18 + "5" + "}{1}" * 18,
-        "\\binom{" * 18 + "x" + "}{1}" * 18, "9999!+" * 260 + "1",
+        "\\binom{" * 18 + "x" + "}{1}" * 18, "9999!+" * 260 + "1", "5" + "\\ " * 1400, "\\[" * 30_000, "⅔" * 900,
+        "\\text{m}\\text{s}^" * 3000, "x\\ne 1," * 400, "5" + " " * 490 + "x", "答案：" * 10_000,
     ]  # fmt: skip
 
 
@@ -52,7 +54,6 @@ def hostile(marker: pathlib.Path) -> list[str]:
 def test_hostile_answers_are_judged_quickly_and_never_run(gold, tmp_path):
     marker = tmp_path / "executed"
     problem = Problem("p", "", gold)
-    slowest = 0.0
     equivalent("\\sqrt2", "1")  # The first use imports mpmath.
     for text in hostile(marker):
         for judge in (
@@ -61,12 +62,9 @@ def test_hostile_answers_are_judged_quickly_and_never_run(gold, tmp_path):
             lambda text: math_lenient(problem, text),
             lambda text: equivalent(gold, text),
         ):
-            began = time.thread_time()
-            verdict = judge(text)
-            slowest = max(slowest, time.thread_time() - began)
+            verdict = within(0.25, functools.partial(judge, text))
             assert verdict.outcome in ("unparsed", "incorrect", "limit"), (text[:60], verdict)
     assert not marker.exists()
-    assert slowest < 1.0, f"{slowest:.2f} s of CPU"  # 0.1 s on a quiet machine.
 
 
 def test_hostile_golds_are_errors_or_fair(tmp_path):

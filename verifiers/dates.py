@@ -18,6 +18,9 @@ _MONTH = r"(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)(?P<rest>
 _WEEKDAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?\.?,?\s+)?"
 _DAY, _YEAR = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th)?", r"(?P<year>[0-9]{4})"
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{([^{}]*)\}")
+_ORDINAL = re.compile(r"(?<=[0-9])\s*\^\s*\{?\s*(st|nd|rd|th)\b\s*\}?")
+_COLON = re.compile(r"\s*(?:\{:\}|\\colon(?![a-z])|:)\s*")
+_SPACE = re.compile(r"~|\\[ ,;:]|\$")
 MAX_LENGTH = 60
 
 
@@ -25,7 +28,7 @@ MAX_LENGTH = 60
 def _maybe() -> re.Pattern[str]:
     """What every date and every time has."""
     return re.compile(
-        r"[0-9]:[0-9]{2}|[0-9]\s*(?:\\text\s*\{\s*)?[ap]\.?\s?m\b|noon|midnight|o'clock|[0-9][-/][0-9]{1,2}[-/][0-9]|"
+        r"[0-9]\s*(?::|\{:\}|\\colon)\s*[0-9]{2}|[0-9]\s*(?:\\text\s*\{\s*)?[ap]\.?\s?m\b|noon|midnight|o'clock|[0-9][-/.][0-9]{1,2}[-/.][0-9]|"
         r"jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec",
         re.IGNORECASE,
     )
@@ -40,6 +43,8 @@ def _patterns() -> tuple[list[re.Pattern[str]], re.Pattern[str]]:
         rf"{_MONTH},?\s+{_YEAR}",  # June 2021
         rf"{_YEAR}-(?P<m>[0-9]{{2}})-{_DAY}",  # 2021-06-05
         rf"{_YEAR}/(?P<m>[0-9]{{1,2}})/{_DAY}",  # 2021/6/5
+        rf"{_DAY}\.(?P<m>[0-9]{{1,2}})\.{_YEAR}",  # 5.6.2021, where days come first
+        rf"{_DAY}-{_MONTH}-{_YEAR}",  # 5-Jun-2021
         rf"(?P<m>[0-9]{{1,2}})/{_DAY}/{_YEAR}",  # 6/5/2021, as it is written where months come first
     )
     time = (
@@ -65,8 +70,8 @@ def read(text: str) -> Date | Time | None:
     r"""The date or the time that the whole of `text` is ("\text{June 5, 2021}", "3:30 p.m."), or None."""
     if len(text) > MAX_LENGTH or not _maybe().search(text):
         return None
-    plain = " ".join(_TEXT.sub(r" \1 ", text).replace("{:}", ":").replace("~", " ").replace("\\ ", " ").lower().split())
-    plain = plain.strip("$ .").replace(" :", ":").replace(": ", ":")
+    plain = _SPACE.sub(" ", _ORDINAL.sub(r"\1", _COLON.sub(":", _TEXT.sub(r" \1 ", text)))).lower()
+    plain = re.sub(r"^(?:on|at) (?=[^ ])", "", " ".join(plain.split()).strip("$ ."))
     return _date(plain) or _time(plain)
 
 

@@ -8,10 +8,11 @@ Every reading is bounded in characters, tokens and depth, so no input can hang i
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from verifiers.notation import Token, TooLarge, Unreadable, tokenize
+from verifiers.notation import UNIT_LETTERS, Token, TooLarge, Unreadable, tokenize
 
 MAX_DEPTH = 60
 MAX_DIGITS = 1000
@@ -20,7 +21,7 @@ _LABEL = re.compile(r"(?:[^0-9]|\^-?[0-9])*(?:(?<=[a-z])[0-9])?")  # "square uni
 _OPERATION = re.compile(r"(?:squared|cubed|factorial|plus|minus)\b")  # "5 squared" is no 5 of anything.
 _MAGNITUDES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
                "tenths": Fraction(1, 10), "hundredths": Fraction(1, 100), "thousandths": Fraction(1, 1000)}  # fmt: skip
-_HEDGE = re.compile(r"\b(?:or|and|not|but|maybe|perhaps|either)\b")
+_HEDGE = re.compile(r"\b(?:or|and|not|but|maybe|perhaps|either)\b|\?")
 _FUNCTION_LETTERS = frozenset({*"fghFGHPQW", "Phi"})
 
 
@@ -30,8 +31,9 @@ class Node(NamedTuple):
     number(value, places, significant) · symbol(name) · text(words) · function(name, *args) · call(symbol, *args) ·
     +(*terms) · *(*factors) · inverse(x) · negative(x) · ^(base, exponent) · ±(x) · ∓(x) ·
     mark(value, label): a unit, "%", "°", a base or "mod 5" ·
-    group(open, close, *items): a tuple or an interval · set(*items) · list(*items) · or(*items) · ∪(*sets) · ∖(a, b) ·
-    moment(Date | Time) ·
+    group(open, close, *items): a tuple, an interval, or the sizes of a box ·
+    set(*items) · builder(name, condition): {x | x > 2} ·
+    ≈(value, decimal): √2 ≈ 1.41 · list(*items) · or(*items) · ∪(*sets) · ∩(*sets) · ∖(a, b) · moment(Date | Time) ·
     matrix(*rows) · relation(operators, *sides) ·
     many(name, *args): gcd, lcm, max, min · sum(variable, low, high, body) · prod(the same) ·
     int(variable, body) · int(variable, low, high, body) · lim(variable, to, side, body) · derivative(variable, body)
@@ -135,23 +137,32 @@ class _Reader:
 
     def listed(self) -> Node:
         """a, b and c"""
-        items, separators = [self.relation()], set()
+        items, separators, chunks = [self.relation()], set(), [0]
         while separator := self.accept(",", ";", "and", "or"):
             while more := self.accept(",", ";", "and", "or"):
-                separator = more  # "1, 2, and 3"
+                separator = more if separator in (",", ";") else separator  # "1, 2, and 3", "1 \\quad or \\quad 2"
             separators.add(separator)
+            if separator == "or":
+                chunks.append(len(items))
             items.append(self.relation())
         if len(items) == 1:
             return items[0]
+        if len(chunks) > 1 and len(separators) > 1 and all(item.op == "relation" for item in items):
+            parts = [tuple(items[start:end]) for start, end in zip(chunks, [*chunks[1:], None], strict=True)]
+            if all(len(part) > 1 for part in parts):  # x = 1, y = 2 or x = 3, y = 4
+                return Node("or", tuple(Node("list", part) for part in parts))
         return Node("or" if separators == {"or"} else "list", tuple(items))
 
     def relation(self) -> Node:
-        """a < b = c. What follows "≈" is only an illustration of what stands before."""
+        """a < b = c."""
         self.deeper()
         sides, operators = [self.union()], []
         while operator := self.accept(*RELATIONS, "≈"):
             side = self.union()
-            if operator != "≈" or sides[0].op == "symbol":
+            is_named = len(sides) == 1 and sides[0].op == "symbol" and sides[0].args[0] != "pi"  # x ≈ 1.41
+            if operator == "≈" and not is_named and _is_decimal(side):
+                sides[-1] = Node("≈", (sides[-1], side))
+            else:
                 operators.append("=" if operator == "≈" else operator)
                 sides.append(side)
         self.depth -= 1
@@ -159,12 +170,12 @@ class _Reader:
 
     def union(self) -> Node:
         items = [self.ratio()]
-        while operator := self.accept("∪", "∖"):
+        while operator := self.accept("∪", "∩", "∖"):
             item = self.ratio()
-            if operator == "∖":
-                items[-1] = Node("∖", (items[-1], item))
-            else:
+            if operator == "∪":
                 items.append(item)
+            else:  # Both bind more tightly, to what is next to them.
+                items[-1] = Node(operator, (items[-1], item))
         return Node("∪", tuple(items)) if len(items) > 1 else items[0]
 
     def ratio(self) -> Node:
@@ -200,8 +211,8 @@ class _Reader:
                 factors.append(Node("inverse", (factor,)) if operator == "/" else factor)
             elif self.peek() == "text" and not any(factor.op == "text" for factor in factors):
                 words = []
-                while self.peek() == "text":
-                    words.append(self.take().value)
+                while self.peek() == "text" or (self.peek() == "symbol" and self.tokens[-1].value in UNIT_LETTERS):
+                    words.append(self.take().value)  # kg m
                 if self.accept("^"):  # cm^2
                     words.append("^" + str(self.exponent().args[0]))
                 while self.peek() == "/" and self.peek(2) in ("text", "symbol"):  # km/h
@@ -218,6 +229,12 @@ class _Reader:
                 if _OPERATION.match(lower) or not _LABEL.fullmatch(lower) or _HEDGE.search(lower):
                     raise Unreadable(f"more than a unit behind the value: {label!r:.40}")
                 quantity = Node("mark", (_product(factors), label))
+                if self.peek() in ("*", "by") and self.peek(2) == "number" and self.peek(3) == "text":  # 5 ft × 6 ft
+                    self.take()
+                    self.deeper()
+                    side = self.product()
+                    self.depth -= 1
+                    return Node("group", ("×", "×", quantity, *(side.args[2:] if side.op == "group" else (side,))))
                 if self.peek() == "number" and self.peek(2) == "text":  # 5 ft 6 in
                     self.deeper()
                     rest = self.product()
@@ -235,13 +252,22 @@ class _Reader:
             elif self.starts_factor():
                 if self.mixed_number(factors):
                     continue
-                if self.peek() in ("number", "repeating") and factors[-1].args[:1] != ("factorial",):  # 3!7!
+                if self.peek() in ("number", "repeating") and not self.is_times(factors[-1]):
                     raise Unreadable("two numbers side by side")
                 factors.append(self.power())
             elif len(factors) > 1 and (unit := _unit_fraction(factors[-1])):  # 10 \frac{\text{m}}{\text{s}}
                 return Node("mark", (_product(factors[:-1]), unit))
             else:
                 return _product(factors)
+
+    def is_times(self, factor: Node) -> bool:
+        """Whether a number behind `factor` multiplies it: 3!7!, (x + 1) 2, n 2^{n-2}, 1.5 10^3; but not 2 3."""
+        if factor.op == "number":
+            return self.tokens[-1].value == "10" and self.peek(2) == "^" and abs(factor.args[0]) < 10
+        if factor.op in ("symbol", "*"):
+            return self.peek(2) == "^" and not is_number(factor)
+        power = factor.op == "^" and not is_number(factor)
+        return power or factor.op == "+" or (factor.op == "function" and factor.args[0] != "root")
 
     def minutes_of_arc(self, degrees: Node) -> Node:
         """30° 15' 20''"""
@@ -263,7 +289,7 @@ class _Reader:
             top = number(self.take().value)
             self.take()
             bottom = number(self.take().value)
-        elif self.peek() == "frac":
+        elif self.peek() == "frac" or (self.peek() == "{" and self.peek(2) == "frac"):
             fraction = self.power()
             if fraction.op == "mark" and fraction.args[1] in ("%", "°"):  # 33 1/3 %
                 fraction, mark = fraction.args[0], fraction.args[1:]
@@ -293,8 +319,12 @@ class _Reader:
                 base = Node("mark", (base, self.take().value))
             else:
                 exponent = self.exponent()
-                ordinal = exponent.op == "text"
-                base = Node("mark", (base, exponent.args[0])) if ordinal else Node("^", (base, exponent))
+                if exponent == _T and base.op in ("group", "matrix"):
+                    base = _transposed(base)
+                elif exponent.op == "text":  # 12^{\text{th}}
+                    base = Node("mark", (base, exponent.args[0]))
+                else:
+                    base = Node("^", (base, exponent))
                 base = self.postfix(base)
         self.depth -= 1
         return base
@@ -332,7 +362,7 @@ class _Reader:
         if kind == "repeating":
             return _repeating(value)
         if kind == "symbol" and value == "ℝ":
-            return Node("group", ("(", ")", Node("negative", (Node("symbol", ("∞",)),)), Node("symbol", ("∞",))))
+            return self.reals()
         if kind == "symbol":
             return self.symbol(value)
         if kind == "text":
@@ -387,6 +417,27 @@ class _Reader:
             return inside
         return self.bracket(kind, value)
 
+    def reals(self) -> Node:
+        r"""\mathbb{R} and what is left of it by a sign at its right: ^+, _{>0}, _{\ge 0}, ^*."""
+        infinity, zero = Node("symbol", ("∞",)), number("0")
+        above, below = Node("group", ("(", ")", zero, infinity)), Node("group", ("(", ")", negate(infinity), zero))
+        marks = ""
+        while self.peek() in ("^", "_") and self.peek(2) in ("+", "-", "*", ">", "<", "≥", "≤", "≠", "{"):
+            self.take()
+            braced = self.accept("{")
+            while self.peek() in ("+", "-", "*", ">", "<", "≥", "≤", "≠") or (braced and self.peek() == "number"):
+                marks += self.take().value
+            if braced:
+                self.expect("}")
+        sets = {
+            "": Node("group", ("(", ")", negate(infinity), infinity)), "+": above, ">0": above, "-": below, "<0": below,
+            "*": Node("∪", (below, above)), "≠0": Node("∪", (below, above)), "+*": above, "*+": above,
+            "≥0": Node("group", ("[", ")", zero, infinity)), "≤0": Node("group", ("(", "]", negate(infinity), zero)),
+        }  # fmt: skip
+        if marks not in sets:
+            raise Unreadable(f"a part of the real numbers: {marks!r:.40}")
+        return sets[marks]
+
     def big(self, name: str) -> Node:
         r"""What stands behind \sum, \prod, \int or \lim, and its bounds."""
         self.deeper()
@@ -436,8 +487,9 @@ class _Reader:
                 or (self.peek(2) == "∈" and self.peek(4) in ("|", ":") and self.tokens[-3].value == "ℝ")
             )
         ):  # {x | x > 2}
+            name = self.tokens[-1].value
             self.tokens = self.tokens[: -2 if self.peek(2) in ("|", ":") else -4]
-            node = self.listed()
+            node = Node("builder", (name, self.listed()))
             self.expect("\\}")
         elif kind == "\\{":
             inside = Node("list", ()) if self.peek() == "\\}" else self.listed()
@@ -465,10 +517,10 @@ class _Reader:
             name += "_" + self.subscript()
         while self.accept("'"):
             name += "'"
-        if self.peek() == "(" and (
-            name in ("f", "g", "h", "F", "G", "H", "P", "Q", "W", "Phi") or self.is_named_left()
-        ):
+        if self.peek() == "(" and (name.rstrip("'").partition("_")[0] in _FUNCTION_LETTERS or self.is_named_left()):
             arguments = self.bracket(self.take().kind, "(")
+            if arguments.op == "group" and arguments.args[1] != ")":
+                raise Unreadable("brackets that do not match")
             items = arguments.args[2:] if arguments.op == "group" else (arguments,)
             return Node("call", (name, *items))
         return Node("symbol", (name,))
@@ -580,7 +632,54 @@ class _Reader:
             raise TooLarge(f"an expression nested deeper than {MAX_DEPTH}")
 
 
+def is_number(node: Node) -> bool:
+    """Whether `node` is made of numbers alone."""
+    return node.op == "number" or (node.op in ("*", "^", "inverse", "negative") and all(map(is_number, node.args)))
+
+
+def is_constant(node: Node) -> bool:
+    """Whether `node` has no variables."""
+    constants = ("pi", "e", "∞")
+    return (
+        node.op != "symbol" or node.args[0] in constants
+        if node.op in ("symbol", "call")
+        else all(is_constant(arg) for arg in node.args if isinstance(arg, Node))
+    )
+
+
+def holds(node: Node, ops: Collection[str]) -> bool:
+    """Whether a node with one of some `ops` stands in a tree."""
+    return node.op in ops or any(holds(arg, ops) for arg in node.args if isinstance(arg, Node))
+
+
+def unknowns(node: Node) -> set[str]:
+    """The names of what has no value, with words and units, which may be products of letters."""
+    if node.op == "text":
+        return set(node.args)
+    if node.op == "mark":
+        return {node.args[1], *unknowns(node.args[0])}
+    if node.op == "symbol":
+        return set() if node.args[0] in ("pi", "e", "i", "∞") else {node.args[0]}
+    return {name for arg in node.args if isinstance(arg, Node) for name in unknowns(arg)}
+
+
 _D = Node("symbol", ("d",))
+_T = Node("symbol", ("T",))
+
+
+def _transposed(node: Node) -> Node:
+    """A matrix with its rows for columns; a row as a column."""
+    rows = [row.args[2:] for row in node.args] if node.op == "matrix" else [node.args[2:]]
+    if len({len(row) for row in rows}) > 1:
+        raise Unreadable("a matrix with rows of different lengths")
+    return Node("matrix", tuple(Node("group", ("[", "]", *column)) for column in zip(*rows, strict=True)))
+
+
+def _is_decimal(node: Node) -> bool:
+    """Whether `node` is a number as it is written behind "≈": 1.41, 58 %, -2.5 × 10^3."""
+    while node.op in ("mark", "negative"):
+        node = node.args[0]
+    return node.op == "number" or (node.op == "*" and all(factor.op in ("number", "^") for factor in node.args))
 
 
 def _renamed(node: Node, old: str, new: str) -> Node:

@@ -16,31 +16,33 @@ from verifiers.notation import FUNCTIONS, MANY
 
 WINDOW = 20_000  # Characters at the end of a completion that are read. An answer comes last.
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|[ \t]+(?P<bare>-?[0-9]++(?:\.[0-9]++)?+)(?![\w^/]))")  # \boxed 42
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)  # An escaped brace is no brace.
 _HASHES = re.compile(r"####[ \t]*:?[ \t]*([^\n]*)")
 _PHRASE = re.compile(
-    r"(?:\b(?:the|my|our)[ \t]+(?:final[ \t]+|correct[ \t]+)?(?:answers?|(?<=correct[ \t])(?:option|choice))"
+    r"(?:(?:\b(?:the|my|our)[ \t]+(?:final[ \t]+|correct[ \t]+)?(?:answers?|(?<=correct[ \t])(?:option|choice))"
     r"|^\#{1,6}[ \t]+(?:final[ \t]+)?answer(?=[ \t]*\n\s{0,4}\S[^\n]{0,80}\s*\Z)(?P<heading>)"
     r"|\bfinal[ \t]+answers?|^[ \t>*_#]*answer)\b[*_]*"
-    r"[ \t]*(?:(?:is|are)\b[ \t]*:?|:|(?<=\*\*)(?=\n)|(?(heading)(?=\n)|(?!)))[*_]*[ \t]*(?:\n\s{0,4}(?=[^\s]))?"
-    r"(?P<rest>(?:(?:\\\[|\$\$)[ \t]*\n)?[^\n]*)",
+    r"[ \t]*(?:(?:is|are)\b[ \t]*:?|[:=]|(?<=\*\*)(?=\n)|(?(heading)(?=\n)|(?!)))|答案应?(?:[是为][:：]?|[:：]))"
+    r"[*_]*[ \t]*(?:\n\s{0,4}(?=[^\s]))?"
+    r"(?P<rest>\\\[(?:\\\\|(?!\\[\[\]])[\s\S]){0,600}+\\\]|\$\$[^$]{1,600}+\$\$|(?:(?:\\\[|\$\$)[ \t]*\n)?[^\n]*)",
     re.IGNORECASE | re.MULTILINE,
 )
 # Not the point of 3.5. A "!" may be a factorial.
-_SENTENCE_END = re.compile(r"\.(?=\s|$)|<\||,?\s+(?:because|since)\b|,\s+(?:as|which)\b")
+_SENTENCE_END = re.compile(r"\.(?=\s|$)|。|<\||,?\s+(?:because|since)\b|,\s+(?:as|which)\b")
 # Possessive: what two of the repetitions could share would take quadratic time.
 _GAP = re.compile(  # Between boxes of one list.
-    r"(?:[\s$,;]|[a-zA-Z](?:_\{?[0-9]\}?)?\s*+=|\\[()\[\]]|\\q?quad(?![a-z])|\\text\s*\{[^{}]{0,60}\}|\b(?:and|or)\b)*+"
+    r"(?:[\s$,;/|&]|[a-zA-Z](?:_\{?[0-9]\}?)?\s*+=|\\[()\[\]]|\\q?quad(?![a-z])|\\text\s*\{[^{}]{0,60}\}|\b(?:and|or)\b)*+"
 )
-_JOINS = re.compile(r"[,;]|quad|\b(?:and|or)\b")
+_JOINS = re.compile(r"[,;/|&]|quad|\b(?:and|or)\b")
 _ADVERBS = re.compile(r"(?:(?:indeed|therefore|thus|hence|then|simply|exactly|equal to|given by)[ ,:]+)+")
 _SHORT = 200  # Characters of a text that may be one expression.
-_COMMAND = re.compile(r"\\[a-zA-Z]+|\\text\s*\{[^{}]*\}")
+_COMMAND = re.compile(r"\\(?:begin|end)\s*\{[a-z]*\}|\\[a-zA-Z]+|\\text\s*\{[^{}]*\}")
 _WORD = re.compile(r"[^\W\d_]{2,}|(?<!\S)I(?= [a-z]{2})")
 _NAMES = FUNCTIONS | MANY | {"pi", "and", "or"}  # Of functions, and what joins values.
 _FORMULA = re.compile(
-    r"\$\$(?:\\.|[^$\\])++\$\$|\$(?:\\.|[^$\\\n])++\$|\\\((?:(?!\\\)).){1,500}\\\)|\\\[(?:(?!\\\]).){1,2000}\\\]",
+    r"\$\$(?:\\.|[^$\\])++\$\$|\$(?:\\.|[^$\\\n])++\$|\\\((?:\\\\|(?!\\[()]).){1,500}+\\\)"
+    r"|\\\[(?:\\\\|(?!\\[\[\]]).){1,2000}+\\\]",
     re.DOTALL,
 )
 _NUMBER = re.compile(
@@ -74,9 +76,13 @@ def tagged(text: str) -> str | None:
 
 
 def boxes(text: str) -> list[Box] | None:
-    r"""Every `\boxed{...}`, in order; None where one is unclosed or holds another."""
+    r"""Every `\boxed{...}` and `\boxed 42`, in order; None where one is unclosed or holds another."""
     found, position = [], 0
     while opening := _BOX.search(text, position):
+        if opening["bare"]:
+            found.append(Box(opening.start(), opening.end(), opening["bare"]))
+            position = opening.end()
+            continue
         depth, start, position = 1, opening.end(), opening.end()
         while depth:
             brace = _BRACES.search(text, position)
@@ -130,7 +136,7 @@ def last_answer(text: str) -> str | None:
     if answer is None or boxes(answer) is None:
         return None
     answer = answer.partition("<|")[0] if answer.lstrip().find("<|") != 0 else answer
-    if (explicit := final_answer(answer)) is not None:
+    if (explicit := final_answer(answer)) is not None or boxes(answer):
         return explicit
     answer = answer.strip().lstrip("=").strip()
     if len(answer) <= _SHORT and "\n" not in answer and not _is_sentence(answer):
