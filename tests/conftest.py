@@ -11,6 +11,19 @@ ROOT = pathlib.Path(__file__).parent.parent
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
+# They take longest. `make test` gives each worker a file at a time, and none of these shall run alone at the end.
+LONGEST = [
+    *("test_families.py", "test_contracts.py", "test_learner.py", "test_cluster.py", "test_examples.py"),
+    *("test_code_example.py", "test_engine_pages.py", "test_engine.py", "test_engine_requests.py", "test_cli.py"),
+    *("test_loop.py", "test_engine_memory.py", "test_sampling.py", "test_math_hostile.py", "test_threads.py"),
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests of the longest files first, the others in the order that they had."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
 
 @pytest.fixture(scope="session")
 def shared():

@@ -211,7 +211,7 @@ def test_a_server_that_hangs_is_an_error_in_time():
     release = threading.Event()
 
     def hang(n, body):
-        release.wait(20)
+        release.wait(300)
 
     with Server(hang) as server:
         start = time.monotonic()
@@ -220,7 +220,7 @@ def test_a_server_that_hangs_is_an_error_in_time():
         release.set()
     assert verdict.outcome is Outcome.ERROR
     assert "ReadTimeout" in verdict.reason
-    assert seconds < 10
+    assert seconds < 60
     assert verdict.seconds > 0.1
 
 
@@ -233,7 +233,7 @@ def test_retry_after_is_heeded_and_bounded():
     with Server(lambda n, body: (429, {"Retry-After": "86400"}, "")) as server:
         start = time.monotonic()
         [verdict] = grader(server.url)(PROBLEM, ["Rayleigh"])  # It would be beyond the deadline: no waiting.
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 60
     assert verdict.outcome is Outcome.ERROR
     assert len(server.requests) == 1
 
