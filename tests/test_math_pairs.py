@@ -429,6 +429,22 @@ PAIRS = {
          ("(t,2t), t\\in\\mathbb{R}", "(t,t), t\\in\\mathbb{R}"), ("f(x)=ax+b, a,b\\in\\mathbb{R}", "f(x)=ax+a, a\\in\\mathbb{R}"), ("A + C", "A + D"), ("n \\equiv 1 \\pmod{4}", "n=4k+3"), ("n \\equiv 1 \\pmod{4}", "n=8k+1"), ("n \\equiv 0, 1 \\pmod{4}", "n \\equiv 0, 1 \\pmod 5"),
          ("y=Ce^{2x}", "y=e^{2x}+C"), ("y=Ae^{x}+Be^{-x}", "y=Ae^x+Be^x"), ("x^3/3+C", "x^3/3+Cx"), ("\\frac{\\pi}{2}+k\\pi, k \\in Z", "\\frac{\\pi}{2}+2k\\pi")],
     ),
+    "of what kind the numbers are": (
+        [("x>0, x\\in\\mathbb{Z}", "x \\ge 1, x\\in\\mathbb{Z}"), ("x>0, x\\in\\mathbb{R}", "x>0"), ("x>0, x\\in\\mathbb{Z}", "x\\in\\mathbb{Z}, x>0"), ("n>3, n \\text{ is an integer}", "n\\ge 4, n\\in\\mathbb{Z}"),
+         ("n \\ge 3", "n\\ge 3, n\\in\\mathbb{Z}"), ("n \\ge 3, n\\in\\mathbb{Z}", "n\\ge 3"), ("1,2,3,4,5", "1\\le n\\le 5, n\\in\\mathbb{Z}"), ("\\{x\\in\\mathbb{Z} \\mid 1<x<4\\}", "\\{2,3\\}"),
+         ("x=2, x\\in\\mathbb{Z}", "x=2"), ("x>2, x\\in\\mathbb{N}", "x>2, x\\in\\mathbb{Z}"), ("[2k\\pi, 2k\\pi+\\pi], k \\in \\mathbb{Z}", "2k\\pi \\le x \\le 2k\\pi+\\pi, k \\in \\mathbb{Z}"),
+         ("\\frac{\\pi}{2}+k\\pi", "\\frac{\\pi}{2}+k\\pi, k\\in\\mathbb{Z}"), ("a_n=2n-1, n\\in\\mathbb{N}", "a_n=2n-1, n\\in\\mathbb{Z}")],
+        [("x>0", "x>0, x\\in\\mathbb{Z}"), ("x>0, x\\in\\mathbb{Z}", "x>0"), ("x>0, x\\in\\mathbb{Z}", "(0,\\infty)"), ("(0,\\infty)", "\\{x : x>0, x\\in\\mathbb{Z}\\}"), ("x>0, x\\in\\mathbb{Z}", "x>0, x\\in\\mathbb{Q}"),
+         ("x>0", "x>0 \\text{ where } x \\text{ is an integer}"), ("1\\le n\\le 5, n\\in\\mathbb{Z}", "[1,5]"), ("n>3, n \\text{ is an integer}", "n\\ge 3, n\\in\\mathbb{Z}"), ("x<5", "x<5 \\text{ for positive real } x"),
+         ("x^2+y^2=25", "x^2+y^2=25, x,y\\in\\mathbb{Z}"), ("x^2<4, x\\in\\mathbb{Z}", "(-2,2)"), ("n \\ge 3", "n\\ge 3, n\\in\\mathbb{Q}"), ("k\\pi, k\\in\\mathbb{Z}", "k\\pi, k\\in\\mathbb{N}"), ("x=k\\pi, k\\in\\mathbb{Z}", "x=t\\pi, t\\in\\mathbb{R}")],
+    ),
+    "letters that are not free": (
+        [("f(x)=cx", "f(x)=ax \\text{ for any real constant } a"), ("f(x)=cx", "f(x)=kx"), ("f(x)=ax, a \\in \\mathbb{R}", "f(x)=bx"), ("\\frac{x^3}{3}+C", "\\frac{x^3}{3}+t, t \\in \\mathbb{R}"),
+         ("\\frac{\\pi}{4}+k\\pi", "\\frac{\\pi}{4}+n\\pi, n\\in\\mathbb{Z}")],
+        [("a+b", "b+c, c \\text{ a constant}"), ("a+b", "b+c, c\\in\\mathbb{R}"), ("f(x)=ax", "f(x)=bx"), ("f(x)=ax", "f(x)=bx, b \\in \\mathbb{R}"), ("a e^x", "c e^x, c \\text{ is a constant}"), ("|a|<1", "|b|<1, b\\in\\mathbb{R}"),
+         ("\\frac12 kx^2", "\\frac12 cx^2, c \\text{ a constant}"), ("x>a", "x>b, b\\in\\mathbb{R}"), ("2n+1", "2k+1, k \\in \\mathbb{Z}"), ("\\frac{C_1 v}{C_1+C_2}", "\\frac{C_2 v}{C_1+C_2}"),
+         ("\\frac{x^3}{3}+C", "\\frac{x^3}{3}+n, n \\in \\mathbb{Z}"), ("x=k\\pi", "x=a\\pi, a\\in\\mathbb{R}")],
+    ),
     "products of letters": (
         [("xyz", "x y z"), ("\\frac{abc}{4R}", "\\frac{a \\cdot b \\cdot c}{4 R}"), ("2abc", "2 a b c"), ("\\frac{2GM}{R}", "\\frac{2 G M}{R}"), ("nRT", "n R T"), ("mgh", "E=mgh"), ("\\{1,2,\\ldots,n\\}", "\\{1, 2, \\dots, n\\}")],
         [("xyz", "x y w"), ("abc", "a+b+c"), ("\\frac{2GM}{R}", "\\frac{2 G m}{R}"), ("ABCD", "ABDC"), ("odd", "o d")],

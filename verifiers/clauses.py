@@ -23,23 +23,32 @@ _MEMBER = (
     rf"|\b(?:is|are|being)\b{_GAP}(?:{_KIND}{_GAP}){{0,3}}{_NOUN}"
     rf"|=\s*0\s*,\s*(?:\\pm|±)\s*1\s*,\s*(?:(?:\\pm|±)\s*2\s*,\s*)?…)"
 )
-_WHOLE = re.compile(
-    r"(?<!negative )(?<!positive )integer|(?:\\in|∈|\bin)[\s}]*(?:\\text\{)?\\?Z(?![a-zA-Z]|\s*[\^_])|=\s*0"
+_INTEGERS_OR_SO = re.compile(  # ∈ ℕ^*
+    r"(?:\\in(?![a-z])|∈|\bin)[\s}]*(?:\\text\{)?\\?([ZNQ])(?![a-zA-Z])|\b(integer|natural|whole|rational|prime)|(=)"
+)
+_KINDS = {"integer": "Z", "natural": "N", "whole": "N", "rational": "Q", "prime": "P", "=": "Z"}
+_SIGNS = (  # Of the numbers of a kind, in words or behind the name of their set.
+    (re.compile(r"non-?negative|≥|\\geq?|[ZNQ]\s*_\s*\{?\s*0"), "≥"),
+    (re.compile(r"non-?zero|\\?Z\s*\^\s*\{?\s*\*"), "≠"),
+    (re.compile(r"positive|[\^_]\s*\{?\s*[+*]|>"), ">"),
+    (re.compile(r"negative|[\^_]\s*\{?\s*-|<"), "<"),
 )
 _HINTS = ("\\in", "∈", "for", "where", "integer", "constant", "\\pm", "…", "≥", "\\ge", "\\forall")
 
 
 @functools.cache
 def _clause() -> re.Pattern[str]:
-    return re.compile(
-        rf"(?<![\s,;|:(])\s*+(?:[,;|:(]|\\text\{{|\\mid(?![a-z])|(?=\b(?:where|with|for)\b|\\forall))(?:[\s,;|:(]|\\text\{{)*+"
-        rf"(?:\b(?:where|with|for|and|if|such that)\b{_GAP},?{_GAP})?(?:"
-        rf"(?:\\forall\s*|(?:{_KIND}{_GAP}){{0,4}}(?:{_NOUN}{_GAP})?)(?P<members>{_NAMES}){_GAP}(?P<member>{_MEMBER})"
-        rf"|(?<!and )(?<!,)(?:{_KIND}{_GAP}){{0,4}}(?P<noun>{_NOUN}){_GAP}(?P<nouns>{_NAMES})"
-        rf"|(?P<followed>{_NAME}){_GAP}(?:{_KIND}{_GAP}){{0,3}}(?P<following>{_NOUN})"
-        rf"|(?P<quantified>(?<=for )(?:{_KIND}{_GAP}){{1,3}}|\\forall\s*)(?P<alone>{_NAMES})"
-        r")(?:\s|\}|\\text\{arbitrary\})*\)?(?=\s*(?:$|[,;]|\\\}|(?:\\text\{)?\s*(?:and|or)\b))"
+    kinds = rf"(?:{_KIND}{_GAP})"
+    opening = (
+        r"(?<![\s,;|:(])\s*+(?:[,;|:(]|\\text\{|\\mid(?![a-z])|(?=\b(?:where|with|for)\b|\\forall))"
+        rf"(?:[\s,;|:(]|\\text\{{)*+(?:\b(?:where|with|for|and|if|such that)\b{_GAP},?{_GAP})?"
     )
+    member = rf"(?:\\forall\s*|{kinds}{{0,4}}(?:{_NOUN}{_GAP})?)(?P<members>{_NAMES}){_GAP}{_MEMBER}"  # all k ∈ ℤ
+    noun = rf"(?<!and )(?<!,){kinds}{{0,4}}{_NOUN}{_GAP}(?P<nouns>{_NAMES})"  # any integer n
+    followed = rf"(?P<followed>{_NAME}){_GAP}{kinds}{{0,3}}{_NOUN}"  # n an integer
+    alone = rf"(?P<quantified>(?<=for ){kinds}{{1,3}}|\\forall\s*)(?P<alone>{_NAMES})"  # for all x
+    closing = r"(?:\s|\}|\\text\{arbitrary\})*\)?(?=\s*(?:$|[,;]|\\\}|(?:\\text\{)?\s*(?:and|or)\b))"
+    return re.compile(f"{opening}(?:{member}|{noun}|{followed}|{alone}){closing}")
 
 
 @functools.cache
@@ -58,10 +67,15 @@ def _family() -> re.Pattern[str]:
     return re.compile(rf"(?:\\bigcup(?![a-z])|⋃)\s*_\s*\{{\s*({_NAME})\s*(?:\\in(?![a-z])|∈)\s*{_SET}\s*\}}")
 
 
-def without_clauses(text: str) -> tuple[str, dict[str, bool]]:
-    """A normalized answer without such clauses, and the letters that they are about: whether each is any integer."""
-    names: dict[str, bool] = {}
-    if len(text) > 500 or not any(hint in text for hint in _HINTS):
+def may_hold(text: str) -> bool:
+    """Whether a text is worth a closer look."""
+    return len(text) <= 500 and any(hint in text for hint in _HINTS)
+
+
+def without_clauses(text: str) -> tuple[str, dict[str, str]]:
+    """A normalized answer without such clauses, and what they say that letters are: "Z" is any integer, "N≥" ..."""
+    names: dict[str, str] = {}
+    if not may_hold(text):
         return text, names
     kept, at = "", 0
     for found in _clause().finditer(text, 1):
@@ -73,16 +87,30 @@ def without_clauses(text: str) -> tuple[str, dict[str, bool]]:
         if not is_closed(kept + text[at : found.start()] + text[found.end() :]):
             continue
         kept, at = kept + text[at : found.start()] + " ", found.end()
-        names |= dict.fromkeys((letter.lstrip("\\") for letter in letters), bool(_WHOLE.search(found[0])))
+        names |= dict.fromkeys((letter.lstrip("\\") for letter in letters), _domain(found[0]))
     text = kept + text[at:]
     if found := _range().search(text, 1):
         head = text[: found.start()]
         if is_closed(head) and (not found["index"] or "=" in head or ("for" in found[0] and "for" not in head)):
             text = head
     if "_" in text and (found := _family().search(text)):
-        names[found[1]] = True
+        names[found[1]] = _domain(found[0])
         text = text[: found.start()] + text[found.end() :]
     return text.strip().rstrip(" ,;:|\\").strip(), names
+
+
+def apart(kind: str, other: str) -> bool:
+    """Whether two kinds of numbers are not the same: "Z" and "N", but not "N" and "Z>"."""
+    one, another = ("N" if kind in ("Z>", "Z≥") else kind[:1].strip("<>≤≥≠") for kind in (kind, other))
+    return one != another
+
+
+def _domain(clause: str) -> str:
+    """What kind of numbers a clause is about, and their sign: "Z>" for positive integers, "" for any."""
+    found = _INTEGERS_OR_SO.search(clause)
+    kind = next(part for part in found.groups() if part) if found else ""
+    sign = next((sign for pattern, sign in _SIGNS if pattern.search(clause)), "")
+    return _KINDS.get(kind, kind) + sign
 
 
 def is_closed(text: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from verifiers import dates
 from verifiers.evaluation import BITS, WIDE, Inexact, Numeric, Rational, Residue, Undefined, evaluate
-from verifiers.expressions import Node, is_constant
+from verifiers.expressions import Node, holds, is_constant, nodes
 from verifiers.measures import Unit, parse_unit
 from verifiers.notation import TooLarge
 from verifiers.readings import FLIPPED, members, name_and_values, substituted
@@ -255,7 +255,7 @@ class Comparison:
         rounds = _rounds(gold, answer)
         if not all(self.agree(gold, answer, round) for round in rounds):
             return False
-        if rounds is not _NEAR or not (_has(gold, _KINKS) or _has(answer, _KINKS)):
+        if rounds is not _NEAR or not (_applies(gold, _KINKS) or _applies(answer, _KINKS)):
             return True
         try:
             return all(self.agree(gold, answer, round) for round in _FAR)
@@ -317,15 +317,14 @@ class Comparison:
             raise TooLarge(f"more than {self.allowed} steps of work")
 
 
-def _has(node: Node, functions: frozenset[str]) -> bool:
+def _applies(node: Node, functions: frozenset[str]) -> bool:
     """Whether one of some functions is applied in `node`."""
-    applied = node.op == "function" and node.args[0] in functions
-    return applied or any(_has(arg, functions) for arg in node.args if isinstance(arg, Node))
+    return any(part.op == "function" and part.args[0] in functions for part in nodes(node))
 
 
 def _rounds(one: Node, other: Node) -> range:
     """Where two expressions are compared."""
-    return _ROUNDED_ROUNDS if _has(one, _STEPS) or _has(other, _STEPS) else _NEAR
+    return _ROUNDED_ROUNDS if _applies(one, _STEPS) or _applies(other, _STEPS) else _NEAR
 
 
 def _alternatives(node: Node) -> list[Node]:
@@ -340,7 +339,7 @@ def _alternatives(node: Node) -> list[Node]:
 
 
 def _has_sign(node: Node) -> bool:
-    return node.op in ("±", "∓") or any(_has_sign(arg) for arg in node.args if isinstance(arg, Node))
+    return holds(node, {"±", "∓"})
 
 
 def _replace(node: Node, positive: str) -> Node:
@@ -430,7 +429,7 @@ def _in_base(value: Node, unit: Unit) -> Node:
 
 
 def _size(node: Node) -> int:
-    return 1 + sum(_size(arg) for arg in node.args if isinstance(arg, Node))
+    return sum(1 for _ in nodes(node))
 
 
 def _stem(name: Node) -> object:

@@ -8,7 +8,7 @@ Every reading is bounded in characters, tokens and depth, so no input can hang i
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ _LABEL = re.compile(r"(?:[^0-9]|\^-?[0-9])*(?:(?<=[a-z])[0-9])?")  # "square uni
 _OPERATION = re.compile(r"(?:squared|cubed|factorial|plus|minus)\b")  # "5 squared" is no 5 of anything.
 _MAGNITUDES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
                "tenths": Fraction(1, 10), "hundredths": Fraction(1, 100), "thousandths": Fraction(1, 1000)}  # fmt: skip
+_CONSTANTS = frozenset({"pi", "e", "∞"})
 _HEDGE = re.compile(r"\b(?:or|and|not|but|maybe|perhaps|either)\b|\?")
 _FUNCTION_LETTERS = frozenset({*"fghFGHPQW", "Phi"})
 
@@ -479,17 +480,16 @@ class _Reader:
 
     def bracket(self, kind: str, value: str) -> Node:
         bars, self.bars = self.bars, 0
-        if (
-            kind == "\\{"
-            and self.peek() == "symbol"
-            and (
-                self.peek(2) in ("|", ":")
-                or (self.peek(2) == "∈" and self.peek(4) in ("|", ":") and self.tokens[-3].value == "ℝ")
-            )
-        ):  # {x | x > 2}
-            name = self.tokens[-1].value
-            self.tokens = self.tokens[: -2 if self.peek(2) in ("|", ":") else -4]
-            node = Node("builder", (name, self.listed()))
+        if kind == "\\{" and self.peek() == "symbol" and self.peek(2 if self.peek(2) != "∈" else 4) in ("|", ":"):
+            name, among = self.take().value, None  # {x | x > 2}, {x ∈ ℤ | x > 2}
+            if self.accept("∈"):
+                among = self.take()
+            self.take()
+            inside = self.listed()
+            if among and among.value != "ℝ":
+                member = Node("relation", (("∈",), Node("symbol", (name,)), Node("symbol", (among.value,))))
+                inside = Node("list", (member, *(inside.args if inside.op == "list" else (inside,))))
+            node = Node("builder", (name, inside))
             self.expect("\\}")
         elif kind == "\\{":
             inside = Node("list", ()) if self.peek() == "\\}" else self.listed()
@@ -637,30 +637,29 @@ def is_number(node: Node) -> bool:
     return node.op == "number" or (node.op in ("*", "^", "inverse", "negative") and all(map(is_number, node.args)))
 
 
-def is_constant(node: Node) -> bool:
-    """Whether `node` has no variables."""
-    constants = ("pi", "e", "∞")
-    return (
-        node.op != "symbol" or node.args[0] in constants
-        if node.op in ("symbol", "call")
-        else all(is_constant(arg) for arg in node.args if isinstance(arg, Node))
-    )
+def nodes(node: Node) -> Iterator[Node]:
+    """Every node of a tree, in no order to rely on."""
+    left = [node]
+    while left:
+        node = left.pop()
+        yield node
+        left += [arg for arg in node.args if isinstance(arg, Node)]
 
 
 def holds(node: Node, ops: Collection[str]) -> bool:
     """Whether a node with one of some `ops` stands in a tree."""
-    return node.op in ops or any(holds(arg, ops) for arg in node.args if isinstance(arg, Node))
+    return any(part.op in ops for part in nodes(node))
+
+
+def is_constant(node: Node) -> bool:
+    """Whether `node` has no variables; i, which may be one, counts as such."""
+    return not any(part.op == "symbol" and part.args[0] not in _CONSTANTS for part in nodes(node))
 
 
 def unknowns(node: Node) -> set[str]:
     """The names of what has no value, with words and units, which may be products of letters."""
-    if node.op == "text":
-        return set(node.args)
-    if node.op == "mark":
-        return {node.args[1], *unknowns(node.args[0])}
-    if node.op == "symbol":
-        return set() if node.args[0] in ("pi", "e", "i", "∞") else {node.args[0]}
-    return {name for arg in node.args if isinstance(arg, Node) for name in unknowns(arg)}
+    place = {"symbol": 0, "text": 0, "mark": 1}  # Of the name among the arguments.
+    return {part.args[place[part.op]] for part in nodes(node) if part.op in place} - _CONSTANTS - {"i"}
 
 
 _D = Node("symbol", ("d",))

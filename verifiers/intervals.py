@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import ceil, floor
 from typing import NamedTuple
 
 from verifiers.evaluation import Inexact, Numeric, Rational, Undefined, evaluate
 from verifiers.expressions import Node
 from verifiers.notation import TooLarge
 
+INTEGERS = Node("symbol", ("Z",))
 INFINITY = Node("symbol", ("∞",))
 REALS = Node("group", ("(", ")", Node("negative", (INFINITY,)), INFINITY))
 _SAME = Fraction(1, 2**200)  # Two ends that are nearer are one end.
@@ -76,6 +78,24 @@ def complement(parts: list[Piece]) -> list[Piece]:
     first, last = End(-_UNBOUNDED, 1, REALS.args[2]), End(_UNBOUNDED, -1, INFINITY)
     ends = [first, *(end for piece in parts for end in piece), last]
     return [(low, high) for low, high in zip(ends[::2], ends[1::2], strict=True) if low[:2] < high[:2]]
+
+
+def integers(parts: list[Piece]) -> Node:
+    """The integers of some pieces: the numbers themselves, or [1, ∞) ∩ ℤ where they are many."""
+    runs = [(_rounded(low), _rounded(high)) for low, high in parts]
+    runs = union([(low, high) for low, high in runs if low[:2] < high[:2]])
+    if sum(high.value - low.value for low, high in runs) > _MOST_PIECES:
+        return Node("∩", (tree(runs), INTEGERS))
+    values = [Fraction(n) for low, high in runs for n in range(int(low.value), int(high.value))]
+    return Node("set", tuple(Node("number", (value, 0, 0)) for value in values))
+
+
+def _rounded(end: End) -> End:
+    """Just below the first integer behind an end."""
+    if abs(end.value) == _UNBOUNDED:
+        return end
+    value = Fraction(ceil(end.value) if end.side < 0 else floor(end.value) + 1)
+    return End(value, -1, Node("number", (value, 0, 0)))
 
 
 def tree(parts: list[Piece]) -> Node:

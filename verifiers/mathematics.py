@@ -29,7 +29,7 @@ from verifiers.readings import (
     repaired,
     unwrapped,
 )
-from verifiers.renaming import renamed
+from verifiers.renaming import disagree, renamed
 from verifiers.types import Outcome, Problem, Verdict
 
 _GOLD_SECONDS = 15.0  # Of wall time for sympy. Once a problem, and only for what the problem says.
@@ -152,7 +152,7 @@ def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) ->
             answers = []
         if _THOUSANDS.fullmatch(gold) and _THOUSANDS.fullmatch(said):  # 123,456 and 456,123 are no lists.
             golds, answers = golds[:1], answers[:1]
-        equal = _equal(comparison, golds, answers, gold, answer)
+        equal = _equal(comparison, golds, answers, gold, answer) and not disagree(golds, answers, gold, answer)
     except isolated.Broken as error:
         return Verdict(0, Outcome.ERROR, said, f"the problem's answer could not be evaluated: {error}")
     except Unreadable as error:

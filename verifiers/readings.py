@@ -13,9 +13,9 @@ from fractions import Fraction
 from math import pi
 
 from verifiers import dates, intervals
-from verifiers.clauses import is_closed, without_clauses
+from verifiers.clauses import is_closed, may_hold, without_clauses
 from verifiers.evaluation import Inexact, Numeric, Rational, Undefined, evaluate
-from verifiers.expressions import CARRIED_OUT, Node, is_constant, negate, number, parse
+from verifiers.expressions import CARRIED_OUT, Node, holds, is_constant, negate, nodes, number, parse, unknowns
 from verifiers.extraction import boxes, gold_answer
 from verifiers.measures import parse_unit
 from verifiers.notation import MAX_CHARACTERS, TooLarge, Unreadable, normalize
@@ -58,6 +58,7 @@ _COUNTS = {
 _PARTS = {
     "half": 2, "halve": 2, "third": 3, "fourth": 4, "quarter": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10,
 }  # fmt: skip
+_KINDS = {"Z", "N", "Q", "P"}  # ℤ, ℕ, ℚ and the primes.
 _ANGLES = ("alpha", "beta", "gamma", "theta", "phi", "varphi")
 
 
@@ -175,10 +176,10 @@ def readings(text: str, *, gold: bool = False) -> list[Node]:
     return _readings(inner, gold)
 
 
-def declared(text: str) -> dict[str, bool]:
-    """The letters that an answer declares to be free, and whether each is any integer: k of 2kπ, k ∈ ℤ."""
+def declared(text: str) -> dict[str, str]:
+    """The letters that an answer declares to be free, and of what kind: k of 2kπ, k ∈ ℤ."""
     inner = _SPACES.sub(" ", gold_answer(text) or "")
-    return without_clauses(normalize(unwrapped(inner)))[1] if len(inner) <= MAX_CHARACTERS else {}
+    return without_clauses(normalize(unwrapped(inner)))[1] if may_hold(inner) else {}
 
 
 def _readings(inner: str, gold: bool) -> list[Node]:
@@ -186,7 +187,7 @@ def _readings(inner: str, gold: bool) -> list[Node]:
         return [negate(number(inner[1:])) if inner[0] == "-" else number(inner)]
     moment = dates.read(inner)
     trees = [] if moment is None else [Node("moment", (moment,))]
-    clean, _ = without_clauses(normalize(inner))
+    clean, kinds = without_clauses(normalize(inner))
     if not clean:
         raise Unreadable("it is empty")
     separators = (True, False) if "," in clean and not _ONE_NUMBER.search(clean) else (True,)
@@ -196,7 +197,8 @@ def _readings(inner: str, gold: bool) -> list[Node]:
             parsed = tree or parse(clean, thousands=thousands)
             if _ABOUT.search(clean):
                 parsed = _illustrated(parsed, gold)
-            tree = tree or _solved(parsed)
+            parsed = restricted(parsed, kinds) if kinds else parsed
+            tree = tree or solved(parsed)
         except Unreadable:
             if not trees and thousands is separators[-1]:
                 raise
@@ -205,7 +207,7 @@ def _readings(inner: str, gold: bool) -> list[Node]:
             trees.append(tree)
         if joined := _joined(parsed, tree, commas="," in clean and not _AND.search(clean)):
             trees.append(joined)
-        if _has(tree, "matrix") and (combined := _combined(tree)) != tree:
+        if holds(tree, {"matrix"}) and (combined := _combined(tree)) != tree:
             trees.append(combined)
         if common := _common_logarithms(tree):
             trees.append(common)
@@ -260,16 +262,16 @@ def _is_irrational(node: Node) -> bool:
     return False
 
 
-def _joined(node: Node, solved: Node, *, commas: bool) -> Node | None:
+def _joined(node: Node, tree: Node, *, commas: bool) -> Node | None:
     """(-∞, 1) or (3, ∞) as a union, x ≥ 2 and x < 5 as an interval, x > 0, x ≠ 1; None where `node` is none of them.
 
     With commas, x < 2, x > 5 is the union: nothing is both.
     """
     bound = node.op == "builder"
     node = node.args[1] if bound else node
-    if solved.op != "list":
+    if tree.op != "list":
         return None
-    named = [name_and_values(item) for item in solved.args]
+    named = [name_and_values(item) for item in tree.args]
     parts = [_pieces(values[0]) for _, values in named]
     found = [part for part in parts if part is not None]
     names = {name for name, _ in named}
@@ -288,6 +290,52 @@ def _joined(node: Node, solved: Node, *, commas: bool) -> Node | None:
     return joined if bound else _named(name, joined)
 
 
+def restricted(node: Node, kinds: dict[str, str]) -> Node:
+    """The tree with what clauses say of the letters that it is about: x of x > 0, x ∈ ℤ, but not k of x > kπ, k ∈ ℤ.
+
+    Args:
+      node: as it is parsed.
+      kinds: of letters ("Z>": positive integers).
+    """
+    if node.op == "builder":
+        return Node("builder", (node.args[0], restricted(node.args[1], kinds)))
+    said = []
+    for name in sorted(subjects(node) & set(kinds)):
+        kind, letter = kinds[name], Node("symbol", (name,))
+        sign = "≥" if kind == "N" else kind.lstrip("ZNQP")
+        said += [Node("relation", ((sign,), letter, number("0")))] if sign else []
+        said += [_named(letter, Node("symbol", (kind[0],)))] if kind[:1] in _KINDS else []
+    return Node("list", (*(node.args if node.op == "list" else (node,)), *said)) if said else node
+
+
+def subjects(node: Node) -> set[str]:
+    """The letters that inequalities and equations are about, and not what is only named: x of x > a, and not y = x."""
+    if node.op in ("list", "or"):
+        return {name for item in node.args for name in subjects(item)}
+    if node.op != "relation":
+        return set()
+    name, _ = name_and_values(said := solved(node))
+    if name is None:
+        return unknowns(node)
+    return unknowns(name) if said.args[0] == ("∈",) else set()
+
+
+def _kept(items: Sequence[Node]) -> Node | None:
+    """x > 0, x ∈ ℤ as x ∈ [1, ∞) ∩ ℤ; None where `items` do not say of one letter where it is and of what kind."""
+    named = [name_and_values(item) for item in items]
+    kinds = {values[0].args[0] for _, values in named if values[0].op == "symbol"}
+    parts = [_pieces(values[0]) for _, values in named if values[0].op != "symbol"]
+    found = [part for part in parts if part is not None]
+    names = {name for name, _ in named}
+    name = names.pop()
+    if names or name is None or not kinds or not kinds <= _KINDS or not 0 < len(found) == len(parts):
+        return None
+    both = functools.reduce(intervals.intersection, found)
+    if kinds <= {"Z", "N"}:
+        return _named(name, intervals.integers(both))
+    return _named(name, Node("∩", (*(Node("symbol", (kind,)) for kind in sorted(kinds)), intervals.tree(both))))
+
+
 def _pieces(node: Node) -> list[intervals.Piece] | None:
     """The pieces of a set of real numbers; a number is a set of one."""
     return intervals.pieces(node if node.op in ("group", "set", "∪", "∩", "∖") else Node("set", (node,)))
@@ -303,10 +351,6 @@ def substituted(node: Node, values: dict[str, Node]) -> Node:
     if node.op == "symbol":
         return values.get(node.args[0], node)
     return Node(node.op, tuple(substituted(arg, values) if isinstance(arg, Node) else arg for arg in node.args))
-
-
-def _has(node: Node, op: str) -> bool:
-    return node.op == op or any(_has(arg, op) for arg in node.args if isinstance(arg, Node))
 
 
 def _combined(node: Node) -> Node:
@@ -368,7 +412,7 @@ def _total(node: Node) -> Node | None:
     return Node("mark", (Node("+", tuple(scaled)), node.args[-1].args[1]))
 
 
-def _solved(node: Node) -> Node:
+def solved(node: Node) -> Node:
     """x < 3 is written as x ∈ (-∞, 3), everywhere in `node`."""
     if node.op == "text":
         words = _ARTICLE.sub("", node.args[0].rstrip("."), count=1)
@@ -382,7 +426,7 @@ def _solved(node: Node) -> Node:
     if node == Node("symbol", ("DNE",)):
         return Node("text", ("does not exist",))
     if node.op == "builder":  # Its variable is bound: {x | x > 3} is {t | t > 3}.
-        inside = _solved(node.args[1])
+        inside = solved(node.args[1])
         name, values = name_and_values(inside)
         if name == Node("symbol", node.args[:1]) and len(values) == 1:
             return values[0]
@@ -390,7 +434,7 @@ def _solved(node: Node) -> Node:
     if node.op == "+" and len(node.args) == 2 and (node.args[0].op, node.args[1].op) == ("group", "negative"):
         node = Node("∖", (node.args[0], node.args[1].args[0])) if node.args[1].args[0].op == "set" else node  # ℝ - {0}
     if node.op in ("∪", "∩", "∖"):
-        node = Node(node.op, tuple(_solved(item) for item in node.args))
+        node = Node(node.op, tuple(solved(item) for item in node.args))
         parts = intervals.pieces(node)
         return node if parts is None else intervals.tree(parts)
     if node.op in ("list", "set"):
@@ -401,7 +445,7 @@ def _solved(node: Node) -> Node:
         return node
     operators, *sides = node.args
     if operators == ("∈",) and is_name(sides[0]):
-        return _named(sides[0], _solved(sides[1]))
+        return _named(sides[0], solved(sides[1]))
     if len(operators) == 1 and operators[0] in "<>≤≥≠" and is_constant(sides[0]) and sides[1].op == "symbol":
         operators, sides = (FLIPPED[operators[0]],), sides[::-1]
     if len(operators) == 1 and operators[0] in "<>≤≥" and sides[0].op == "negative" and is_constant(sides[1]):
@@ -420,7 +464,7 @@ def _solved(node: Node) -> Node:
     if len(operators) == 1 and operators[0] in "<>≤≥" and sides[0].op == "symbol" and is_constant(sides[1]):
         closing, opening = (")", "(") if operators[0] in "<>" else ("]", "[")
         return _named(sides[0], _below(sides[1], closing) if operators[0] in "<≤" else _above(sides[1], opening))
-    if len(operators) == 2 and sides[1].op == "symbol" and not {sides[1]} & {*_symbols(sides[0]), *_symbols(sides[2])}:
+    if len(operators) == 2 and sides[1].op == "symbol" and sides[1] not in (*nodes(sides[0]), *nodes(sides[2])):
         if set(operators) <= {">", "≥"}:
             operators, sides = tuple(FLIPPED[operator] for operator in operators[::-1]), sides[::-1]
         if set(operators) <= {"<", "≤"}:
@@ -486,12 +530,6 @@ def _is_distance(node: Node) -> bool:
     )
 
 
-def _symbols(node: Node) -> set[Node]:
-    if node.op == "symbol":
-        return {node}
-    return {symbol for arg in node.args if isinstance(arg, Node) for symbol in _symbols(arg)}
-
-
 def _solved_list(node: Node) -> Node:
     """What stands side by side: x ≠ 1 and x ≠ 2; x < 1 or x > 3; x = 2, -2."""
     first, *others = node.args
@@ -505,7 +543,9 @@ def _solved_list(node: Node) -> Node:
     points = [_point(item) for item in node.args]
     if all(point and point.args[1] == points[0].args[1] for point in points if points[0]) and points[0]:
         return Node("list", tuple(point for point in points if point))
-    items = tuple(_solved(item) for item in _with_modulus(node.args))
+    items = tuple(solved(item) for item in _with_modulus(node.args))
+    if kept := _kept(items) if node.op == "list" else None:
+        return kept
     first, *others = items
     if (
         first.op == "relation"
@@ -521,7 +561,7 @@ def _solved_list(node: Node) -> Node:
     if node.op == "or" and name and name.op == "symbol" and any(item.op in ("group", "∪") for item in sets):
         return _named(
             name,
-            _solved(Node("∪", tuple(item if item.op in ("group", "∪") else Node("set", (item,)) for item in sets))),
+            solved(Node("∪", tuple(item if item.op in ("group", "∪") else Node("set", (item,)) for item in sets))),
         )
     if node.op == "or" and len({name_and_values(item)[0] for item in items} - {None}) == len(items):
         return Node("set", items)  # x = 2 or y = 3 is no point.

@@ -7,11 +7,15 @@ import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from verifiers.expressions import Node, holds, unknowns
-from verifiers.readings import declared, name_and_values, substituted
+from verifiers.clauses import apart
+from verifiers.expressions import Node, nodes, unknowns
+from verifiers.readings import declared, name_and_values, restricted, solved, subjects, substituted
 
 _CONSTANT = re.compile("C|[Cc]_[0-9]")  # Of integration.
+_CAPITAL = re.compile("[ABCDK](?:_[0-9])?")
+_FACTOR = re.compile("[cCkK](?:_[0-9])?")  # f(x) = kx
 _LIKE_CONSTANT = re.compile("[cCkKaAbBmD](?:_[0-9])?")
+_INDEX = re.compile("[kmn]")  # Integers, where nothing else is said.
 
 
 def renamed(golds: Sequence[Node], answers: Sequence[Node], gold: str, answer: str) -> Iterator[tuple[Node, Node]]:
@@ -28,41 +32,74 @@ def renamed(golds: Sequence[Node], answers: Sequence[Node], gold: str, answer: s
         golds, answers = [_spelled(tree, theirs) for tree in golds], [_spelled(tree, ours) for tree in answers]
         yield from itertools.product(golds, answers)
     free, other = declared(gold), declared(answer)
+    if any(itertools.chain(free.values(), other.values())):
+        yield from itertools.product(_of_integers(golds, other), _of_integers(answers, free))
     if any(map(_modulus, golds)) != any(map(_modulus, answers)):  # 1 (mod 4) for 4k + 1
         golds, answers = [_as_family(tree) for tree in golds], [_as_family(tree) for tree in answers]
-        free, other = free | {"an integer": True}, other | {"an integer": True}
+        free, other = free | {"an integer": "Z"}, other | {"an integer": "Z"}
     for tree, said in itertools.product(golds, answers):
         for candidate in _renamings(tree, said, free, other):
             yield tree, candidate
 
 
-def _renamings(gold: Node, answer: Node, ours: dict[str, bool], theirs: dict[str, bool]) -> Iterator[Node]:
+def disagree(golds: Sequence[Node], answers: Sequence[Node], gold: str, answer: str) -> bool:
+    """Whether both answers declare a letter, as numbers of different kinds: k ∈ ℤ and k ∈ ℕ. An index may be of any."""
+    ours, theirs = declared(gold), declared(answer)
+    odd = {name for name in ours.keys() & theirs.keys() if apart(ours[name], theirs[name])}
+    return bool(odd) and any(odd & unknowns(tree) - _bound(tree) - subjects(tree) for tree in (*golds, *answers))
+
+
+def _of_integers(trees: Sequence[Node], kinds: dict[str, str]) -> list[Node]:
+    """The trees where n is an integer, as the other answer says: n > 3 as n > 3, n ∈ ℤ."""
+    indices = {name: "Z" for name, kind in kinds.items() if _INDEX.fullmatch(name) and kind[:1] in ("Z", "N")}
+    return [solved(restricted(tree, indices)) for tree in trees]
+
+
+def _renamings(gold: Node, answer: Node, ours: dict[str, str], theirs: dict[str, str]) -> Iterator[Node]:
     """The answer with its free letters called what the gold calls its own."""
     known, said = unknowns(gold) - _bound(gold), unknowns(answer) - _bound(answer)
     free = known & set(ours)
-    other = said & set(theirs)
-    if not free:
-        other -= known  # A letter of the gold's is not free to change.
-    if not free and not other and holds(gold, {"+", "*"}):
-        mine, new = known - said, said - known
-        constant = any(all(map(_CONSTANT.fullmatch, names)) for names in (mine, new) if names)
-        alike = all(map(_LIKE_CONSTANT.fullmatch, mine | new))
-        if constant and alike and any(name[0].islower() for name in known & said):
-            free, other = mine, new  # C e^x and K e^x; C_1 and C_2 for A and B
-    if not free and not other and "call" in _named_ops(gold) and len(known) == len(said) == 1:
-        free = {name for name in known if _LIKE_CONSTANT.fullmatch(min(said))}  # f(x) = kx
-    if len(free) != len(other):
-        free, other = (free, said - (known - free)) if free else (known - said, other)
+    other = said - (known - free)  # A letter that is the gold's and not free stays what it is.
+    if free and len(other) > len(free):
+        other &= set(theirs)
+    elif not free:
+        free = known - said
+        if not _arbitrary(gold, free, {name: theirs.get(name) for name in other}, known & said):
+            return
     if not 0 < len(free) == len(other) <= 3 or "symbol" in (gold.op, answer.op):
         return  # A letter by itself is what it is called.
-    targets = [Node("symbol", (name,)) for name in sorted(free)]
-    for names in itertools.permutations(sorted(other)) if free != other else ():
-        yield substituted(answer, dict(zip(names, targets, strict=True)))
-    if len(free) == 1 and ours.get(targets[0].args[0]):  # k - 1 for k, if the gold says that k is any integer
-        negative = Node("negative", (targets[0],))
-        for target, shift in itertools.product((targets[0], negative), (-2, -1, 0, 1, 2)):
-            value = Node("+", (target, Node("number", (Fraction(shift), 0, 1))))
-            yield substituted(answer, {min(other): value})
+    chosen = sorted(free)
+    for names in itertools.permutations(sorted(other)):
+        pairs = [(ours.get(new), theirs.get(old)) for new, old in zip(chosen, names, strict=True)]
+        if any(one is not None and another is not None and apart(one, another) for one, another in pairs):
+            continue
+        if free != other:
+            yield substituted(answer, {old: Node("symbol", (new,)) for new, old in zip(chosen, names, strict=True)})
+        if [kind for kind, _ in pairs] == ["Z"]:  # k - 1 for k, if the gold says that k is any integer
+            letter = Node("symbol", tuple(chosen))
+            for target, shift in itertools.product((letter, Node("negative", (letter,))), (-2, -1, 0, 1, 2)):
+                value = Node("+", (target, Node("number", (Fraction(shift), 0, 1))))
+                yield substituted(answer, {names[0]: value})
+
+
+def _arbitrary(gold: Node, ours: set[str], theirs: dict[str, str | None], common: set[str]) -> bool:
+    """Whether letters of the gold's are free to be called otherwise though it does not say so.
+
+    Args:
+      ours: those that the gold alone has.
+      theirs: those that the answer alone has, and of what kind it says that they are; None where it says nothing.
+      common: those of both.
+    """
+    if all(map(_INDEX.fullmatch, ours)) and set(theirs.values()) == {"Z"}:  # x = πk
+        return gold.op == "relation" or Node("symbol", ("pi",)) in nodes(gold)
+    like = all(_LIKE_CONSTANT.fullmatch(name) if kind is None else not apart(kind, "") for name, kind in theirs.items())
+    if "call" in _named_ops(gold) and all(map(_FACTOR.fullmatch, ours)):  # f(x) = kx
+        return like
+    if not any(name[0].islower() for name in common):  # The variable.
+        return False
+    if all(map(_CONSTANT.fullmatch, ours)):
+        return like
+    return all(map(_CAPITAL.fullmatch, ours)) and all(map(_CONSTANT.fullmatch, theirs))
 
 
 def _is_product(name: str, letters: set[str]) -> bool:
@@ -84,8 +121,7 @@ def _spelled(node: Node, letters: set[str]) -> Node:
 
 def _modulus(node: Node) -> bool:
     """Whether a congruence stands in `node`."""
-    is_one = node.op == "mark" and node.args[1].startswith("mod ")
-    return is_one or any(_modulus(arg) for arg in node.args if isinstance(arg, Node))
+    return any(part.op == "mark" and part.args[1].startswith("mod ") for part in nodes(node))
 
 
 def _as_family(node: Node) -> Node:
