@@ -342,10 +342,10 @@ def test_idling_is_told_from_waiting_for_a_core():
             assert waited > 1  # 4 × 0.6 s on one core.
             shares.append(max(found.idle_s for found in four) / waited)
         assert min(shares) <= 0.05, shares
-        with pool.open("import time; time.sleep(1.5); print(1)", limits=Limits(idle_s=9)) as process:
+        with pool.open("import time; time.sleep(900)", limits=Limits(idle_s=900, wall_s=900)) as process:
             while (usage := process.usage()) is not None and usage.idle_s <= 0.75:
                 time.sleep(0.05)
-            assert usage is not None, "it ended before it had idled for half its time"
+            process.kill()
             found = process.wait()
             assert 0.75 < found.idle_s <= found.wall_s, found
 
@@ -397,18 +397,26 @@ def test_threads_that_wait_for_each_other_are_not_the_machines_fault():
 
 def test_a_machine_that_stands_still_is_nobodys_idling():
     """The server stands still as the program's machine would: what it did not see is not idle time."""
-    with sandbox.Pool(workers=1) as pool:
+    sleep = "import os, time\nos.write(3, b'x')\nos.read(4, 1)\ntime.sleep(3)\nos.write(3, b'x')\nos.read(4, 1)"
+    with sandbox.Pool(workers=1) as pool, contextlib.ExitStack() as pipes:
         assert pool.run("print(1)").status == "ok"
         slot = next(iter(pool._all))
         servers = pathlib.Path(f"/proc/{slot._process.pid}/task/{slot._process.pid}/children").read_text().split()
-        with pool.open("import time; time.sleep(2); print(1)", limits=Limits(idle_s=1.3)) as process:
-            time.sleep(0.1)
+        said, says, hears, heard = *os.pipe(), *os.pipe()
+        for file in (said, says, hears, heard):
+            pipes.callback(os.close, file)
+        with pool.open(sleep, channels=[says, hears], limits=Limits(idle_s=2.5)) as process:
+            assert os.read(said, 1)
             for server in servers:
                 os.kill(int(server), signal.SIGSTOP)
-            time.sleep(1.6)
+            os.write(heard, b"x")
+            assert os.read(said, 1)  # It has slept for longer than it may, and nobody saw it.
+            os.write(heard, b"x")
             for server in servers:
                 os.kill(int(server), signal.SIGCONT)
-            assert process.wait().status == "ok"
+            found = process.wait()
+        assert found.status == "ok", found
+        assert found.wall_s > 3
 
 
 class FakeProc:
@@ -449,6 +457,25 @@ def test_a_wait_for_a_core_is_taken_back_when_it_shows(proc):
     assert usage.idle_s == usage.idle_most_s == pytest.approx(0.03)
     proc.threads(one=("S", 0.02, 1.05))
     assert monitor.look(1.2).idle_s == pytest.approx(0.13)
+
+
+def test_a_wait_that_ends_with_the_program_is_taken_back(proc):
+    """On a busy machine the last wait is long; also that of a program that is killed, and needs a core to die."""
+    monitor = Monitor(proc.proc, 9, 0.0)
+    for i in range(1, 11):
+        proc.threads(one=("R", 0.0, 0.0))
+        monitor.look(i / 10)
+    proc.threads(one=("Z", 0.02, 1.05))
+    usage = monitor.look(1.1, ended=True)
+    assert usage.idle_s == usage.idle_most_s == pytest.approx(0.03)
+
+
+def test_the_end_adds_no_idle_time(proc):
+    monitor = Monitor(proc.proc, 9, 0.0)
+    proc.threads(one=("S", 0.0, 0.0), two=("S", 0.0, 0.0))
+    monitor.look(0.1)
+    proc.threads(one=("Z", 0.0, 0.0))  # Of the other thread it is not known what it did.
+    assert monitor.look(0.25, ended=True).idle_s == pytest.approx(0.1)
 
 
 def test_a_wait_takes_back_no_sleep(proc):

@@ -52,8 +52,15 @@ class Monitor:
         self._idle = _Idle()
         self._idle_most = _Idle()
 
-    def look(self, now: float) -> Usage:
-        """What it has used up by `now`. What cannot be read any more keeps its last value."""
+    def look(self, now: float, *, ended: bool = False) -> Usage:
+        """What it has used up by `now`. What cannot be read any more keeps its last value.
+
+        Args:
+          now: on the clock of the first look.
+          ended: its first process has ended, and is there until somebody waits for it: how long it waited for a core
+            at last shows now. The other threads have gone, with all that they did since the last look, so this one adds
+            no idle time.
+        """
         cpu = memory = 0.0
         ran = waited = longest = 0.0
         ready = False
@@ -74,8 +81,9 @@ class Monitor:
                     waited += after[1] - before[1]
                     longest = max(longest, after[1] - before[1])
         if self._threads:
-            self._idle.add(now - self._seen - ran - waited, ready)
-            self._idle_most.add(now - self._seen - ran - longest, ready)
+            for idle, wait in ((self._idle, waited), (self._idle_most, longest)):
+                seconds = now - self._seen - ran - wait
+                idle.add(min(seconds, 0.0) if ended else seconds, ready)
         self._seen = now
         self._usage = Usage(max(cpu, self._usage.cpu_s), self._idle.seconds, self._idle_most.seconds, memory, ready)
         return self._usage

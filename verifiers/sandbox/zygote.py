@@ -248,7 +248,7 @@ class Server:
         while True:
             ready = [descriptor for descriptor, _ in poller.poll(LOOK_EVERY * 1000)]
             if pidfd in ready:
-                return killed, usage
+                return killed, monitor.look(time.monotonic(), ended=True) if monitor else usage
             message = self.control.recv(64) if ready else b"?"
             if message == b"?" and not killed:
                 now = time.monotonic()
