@@ -38,6 +38,7 @@ _MAX_DEATHS = 3  # Of the actors that worked on one call.
 _GATHER_SECONDS = 0.02  # Sibling calls arrive one after the other; begun work waits so long for them.
 _REASON_CHARACTERS = 600
 _POLL_SECONDS = 0.2  # Between looks at the actors that nobody waits for.
+_TOLD_SECONDS = 10.0  # In which Ray tells of all calls that died with an actor.
 # Memory given back to the system is dear to get again: a learner takes and frees gigabytes every update.
 _MALLOC = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:glibc.malloc.arena_max=1"
@@ -394,19 +395,25 @@ class RayPool:
 
         sent = {call.ack: call for call in self._calls if call.ack is not None}
         ready = ray.wait(list(sent), num_returns=len(sent), timeout=0)[0] if sent else []
-        for ack in ready:
-            call = sent[ack]
-            try:
-                ray.get(ack)
-                call.finished = True
-            except exceptions.RayActorError as error:  # Before RayTaskError: it is both where an argument was lost.
-                self._lose(call, error)
-            except exceptions.ObjectLostError as error:
-                call.value = call.ack = None
-                for upstream in call.upstream:
-                    upstream.pool.redo(upstream, error)
-            except exceptions.RayTaskError:
-                call.finished = True  # The method raised: so does `result`.
+        while ready:
+            for ack in ready:
+                call = sent[ack]
+                try:
+                    ray.get(ack)
+                    call.finished = True
+                except exceptions.RayActorError as error:  # Before RayTaskError: it is both where an argument was lost.
+                    self._lose(call, error)
+                except exceptions.ObjectLostError as error:
+                    call.value = call.ack = None
+                    for upstream in call.upstream:
+                        upstream.pool.redo(upstream, error)
+                except exceptions.RayTaskError:
+                    call.finished = True  # The method raised: so does `result`.
+            # Ray tells one after the other of the calls that died with an actor. Who sends one of them again before it
+            # knows of all may let the culprit go on alone, and kill for the third time what its neighbors wait for.
+            left = [call for ack, call in sent.items() if call.ack is ack and not call.finished]
+            dead = [call.ack for call in left if call.actor not in self._actors]
+            ready = ray.wait(dead, num_returns=len(dead), timeout=_TOLD_SECONDS)[0] if dead else []
         self._calls = [call for call in self._calls if not call.finished]
         for call in self._calls:
             if call.ack is None:
