@@ -100,9 +100,29 @@ def test_no_answer(completion):
     assert verdict.reward == 0
 
 
+def test_a_box_inside_a_formula_is_no_answer():
+    for formula in (
+        "x = -\\boxed{42}",
+        "$-\\boxed{42}$",
+        "\\boxed{42}^2",
+        "\\sqrt{\\boxed{42}}",
+        "\\frac{1}{\\boxed{42}}",
+    ):
+        assert math(Problem("p", "", "42"), formula).outcome == "unparsed", formula
+    for formula in (
+        "- \\boxed{42}",
+        "$x = \\boxed{42}$",
+        "**\\boxed{42}**",
+        "6 \\times 7 = \\boxed{42}!",
+        "{\\bf \\boxed{42}}",
+    ):
+        assert math(Problem("p", "", "42"), formula).outcome == "correct", formula
+
+
 def test_boxes_that_are_one_list():
     assert math(Problem("p", "", "1, 2"), "\\boxed{1} and \\boxed{2}").outcome == "correct"
     assert math(Problem("p", "", "2"), "\\boxed{1} or \\boxed{2}").outcome == "incorrect"
+    assert math(Problem("p", "", "2"), "\\boxed{1} or maybe \\boxed{2}").outcome == "incorrect"
     assert math(Problem("p", "", "1, 2"), "$x = \\boxed{1}$ or $x = \\boxed{2}$").outcome == "correct"
     assert math(Problem("p", "", "2"), "$x = \\boxed{1}$ or $x = \\boxed{2}$").outcome == "incorrect"
     assert math(Problem("p", "", "1, 2"), "The answers are 1 and 2.").outcome == "correct"

@@ -438,6 +438,11 @@ PAIRS = {
          ("x>0", "x>0 \\text{ where } x \\text{ is an integer}"), ("1\\le n\\le 5, n\\in\\mathbb{Z}", "[1,5]"), ("n>3, n \\text{ is an integer}", "n\\ge 3, n\\in\\mathbb{Z}"), ("x<5", "x<5 \\text{ for positive real } x"),
          ("x^2+y^2=25", "x^2+y^2=25, x,y\\in\\mathbb{Z}"), ("x^2<4, x\\in\\mathbb{Z}", "(-2,2)"), ("n \\ge 3", "n\\ge 3, n\\in\\mathbb{Q}"), ("k\\pi, k\\in\\mathbb{Z}", "k\\pi, k\\in\\mathbb{N}"), ("x=k\\pi, k\\in\\mathbb{Z}", "x=t\\pi, t\\in\\mathbb{R}")],
     ),
+    "near misses": (
+        [("48", "6!!"), ("(2n-1)!!", "(2n-1)!!"), ("\\{{1,2}\\}", "\\{1,2\\}"), ("\\lceil x\\rceil", "-\\lfloor -x\\rfloor"), ("Ann or Bob", "\\text{Ann or Bob}"), ("\\{1, 2\\}", "\\{ 2, 1 \\}")],
+        [("720", "3!!"), ("25", "25%%"), ("(10,200)", "10200"), ("[10,200]", "10200"), ("3.5", "3:30"), ("\\{1\\}", "\\{\\{1\\}\\}"), ("€10", "10 pounds"), ("10 pounds", "\\$10"), ("2020-03-05", "2020-05-03"),
+         ("Ann and Bob", "Ann or Bob"), ("5", "5 \\text{ is wrong}"), ("P(A)=1/2", "P(B)=1/2"), ("E(X)=3", "E(Y)=3"), ("\\lceil x\\rceil", "\\lfloor x\\rfloor+1"), ("n \\equiv 1 \\pmod 3", "n=1")],
+    ),
     "letters that are not free": (
         [("f(x)=cx", "f(x)=ax \\text{ for any real constant } a"), ("f(x)=cx", "f(x)=kx"), ("f(x)=ax, a \\in \\mathbb{R}", "f(x)=bx"), ("\\frac{x^3}{3}+C", "\\frac{x^3}{3}+t, t \\in \\mathbb{R}"),
          ("\\frac{\\pi}{4}+k\\pi", "\\frac{\\pi}{4}+n\\pi, n\\in\\mathbb{Z}")],

@@ -10,7 +10,7 @@ from typing import Any
 
 from verifiers import dates
 from verifiers.evaluation import BITS, WIDE, Inexact, Numeric, Rational, Residue, Undefined, evaluate
-from verifiers.expressions import Node, holds, is_constant, nodes
+from verifiers.expressions import Node, holds, is_constant, nodes, unknowns
 from verifiers.measures import Unit, parse_unit
 from verifiers.notation import TooLarge
 from verifiers.readings import FLIPPED, members, name_and_values, substituted
@@ -54,6 +54,8 @@ class Comparison:
             named_alike = gold.op != "relation" or answer.op != "relation" or gold.args[0][0] == answer.args[0][0]
             if gold_name and name and named_alike and not self.same_name(gold_name, name):
                 return False  # But x ∈ [0, 1] is I = [0, 1].
+            if gold_name and name and _is_congruent(golds[-1]) != _is_congruent(answers[-1]):
+                return False  # n ≡ 1 (mod 3) is not n = 1.
             if gold_name and name and gold_name.op == name.op == "call":  # f(x) = 2x is f(t) = 2t.
                 bound = {new.args[0]: Node("symbol", ("another",)) for new in gold_name.args[1:]}
                 bound |= {old.args[0]: new for old, new in zip(name.args[1:], gold_name.args[1:], strict=True)}
@@ -95,7 +97,8 @@ class Comparison:
         if gold.op == name.op == "call":  # f(x) and f(t)
             arguments = (*gold.args[1:], *name.args[1:])
             same = _stem(gold) == _stem(name) and len(gold.args) == len(name.args)
-            return gold == name or (same and all(argument.op == "symbol" for argument in arguments))
+            letters = all(argument.op == "symbol" and not argument.args[0].isupper() for argument in arguments)
+            return gold == name or (same and letters)  # P(A) is not P(B).
         if gold.op == name.op == "group" and set(gold.args) == set(name.args):  # (y, x) is not (x, y).
             return gold == name
         loose = {gold.op, name.op} & {"text", "group"}
@@ -255,6 +258,10 @@ class Comparison:
         rounds = _rounds(gold, answer)
         if not all(self.agree(gold, answer, round) for round in rounds):
             return False
+        if rounds is _ROUNDED_ROUNDS:  # ⌈x⌉ and ⌊x⌋ + 1 differ where x is whole, as what is named n is taken to be.
+            whole = {name: Node("symbol", (f"n {name}",)) for name in unknowns(gold) | unknowns(answer)}
+            gold, answer = substituted(gold, whole), substituted(answer, whole)
+            return all(self.agree(gold, answer, round) for round in _FAR)
         if rounds is not _NEAR or not (_applies(gold, _KINKS) or _applies(answer, _KINKS)):
             return True
         try:
@@ -354,7 +361,7 @@ def _same_moment(gold: Node, answer: Node) -> bool:
     if gold.op == answer.op:
         return dates.same(gold.args[0], answer.args[0])
     moment, other = (gold, answer) if gold.op == "moment" else (answer, gold)
-    if not isinstance(moment.args[0], dates.Time) or other.op != "number":
+    if not isinstance(moment.args[0], dates.Time) or other.op != "number" or other.args[0].denominator > 1:
         return False
     return any(other.args[0] in (at / Fraction(3600), at / Fraction(3600) - 12) for at in moment.args[0].seconds)
 
@@ -386,6 +393,10 @@ def _is_choice(node: Node) -> bool:
     return (node.op == "text" and " " not in node.args[0] and node.args[0] != "answer") or (
         node.op == "symbol" and re.fullmatch("[A-J]", node.args[0]) is not None
     )
+
+
+def _is_congruent(node: Node) -> bool:
+    return node.op == "mark" and node.args[1].startswith("mod ")
 
 
 def _quantity(node: Node) -> Node:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from fractions import Fraction
+from math import prod
 from typing import Any, NamedTuple
 
 from verifiers.notation import UNIT_LETTERS, Token, TooLarge, Unreadable, tokenize
@@ -22,7 +23,7 @@ _OPERATION = re.compile(r"(?:squared|cubed|factorial|plus|minus)\b")  # "5 squar
 _MAGNITUDES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
                "tenths": Fraction(1, 10), "hundredths": Fraction(1, 100), "thousandths": Fraction(1, 1000)}  # fmt: skip
 _CONSTANTS = frozenset({"pi", "e", "∞"})
-_HEDGE = re.compile(r"\b(?:or|and|not|but|maybe|perhaps|either)\b|\?")
+_HEDGE = re.compile(r"\b(?:or|and|not|but|maybe|perhaps|either|wrong|incorrect|false)\b|\?")
 _FUNCTION_LETTERS = frozenset({*"fghFGHPQW", "Phi"})
 
 
@@ -347,8 +348,10 @@ class _Reader:
     def postfix(self, node: Node) -> Node:
         for _ in range(4):
             if self.accept("!"):
-                node = Node("function", ("factorial", node))
+                node = _double_factorial(node) if self.accept("!") else Node("function", ("factorial", node))
             elif mark := self.accept("%", "°"):
+                if node.op == "mark":
+                    raise Unreadable(f"{mark} behind {node.args[1]}")
                 node = Node("mark", (node, mark))
             else:
                 return node
@@ -492,10 +495,11 @@ class _Reader:
             node = Node("builder", (name, inside))
             self.expect("\\}")
         elif kind == "\\{":
+            doubled = self.peek() == "{"  # \{{1, 2}\}
             inside = Node("list", ()) if self.peek() == "\\}" else self.listed()
             self.expect("\\}")
-            nested = inside.op == "set" and inside.args  # \{{1, 2}\} is one set, {∅} another than ∅.
-            node = inside if nested else Node("set", inside.args if inside.op == "list" else (inside,))
+            several = inside.op == "list" or (doubled and inside.op == "set")
+            node = Node("set", inside.args if several else (inside,))
         elif kind == "{":
             inside = self.listed()
             self.expect("}")
@@ -705,6 +709,13 @@ def _integrand(node: Node) -> tuple[str, Node]:
             variable, body = _integrand(factor)
             return variable, _product([*factors[:place], body, *factors[place + 1 :]])
     raise Unreadable("an integral without its differential")
+
+
+def _double_factorial(node: Node) -> Node:
+    """7!! is 7 · 5 · 3 · 1; of what is no small number, only itself."""
+    if node.op == "number" and node.args[0].denominator == 1 and 0 <= node.args[0] <= 300:
+        return Node("number", (Fraction(prod(range(int(node.args[0]), 1, -2))), 0, 0))
+    return Node("function", ("double factorial", node))
 
 
 def _unit_fraction(node: Node) -> str | None:

@@ -32,7 +32,11 @@ _PHRASE = re.compile(
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|。|<\||,?\s+(?:because|since)\b|,\s+(?:as|which)\b")
 # Possessive: what two of the repetitions could share would take quadratic time.
 _GAP = re.compile(  # Between boxes of one list.
-    r"(?:[\s$,;/|&]|[a-zA-Z](?:_\{?[0-9]\}?)?\s*+=|\\[()\[\]]|\\q?quad(?![a-z])|\\text\s*\{[^{}]{0,60}\}|\b(?:and|or)\b)*+"
+    r"(?:[\s$,;/|&]|[a-zA-Z](?:_\{?[0-9]\}?)?\s*+=|\\[()\[\]]|\\q?quad(?![a-z])|\\text\s*\{[^{}]{0,60}\}"
+    r"|\b(?:and|or|maybe|perhaps|possibly|also)\b)*+"
+)
+_PART = re.compile(  # In front of a box that is a part of a formula.
+    r"(?:[=$(]\s*-|[+^]|\\(?:cdot|times|sqrt)\s*\{?|\\[dt]?frac\s*(?:\{[^{}]{0,12}\}\s*)?\{)\s*$"
 )
 _JOINS = re.compile(r"[,;/|&]|quad|\b(?:and|or)\b")
 _ADVERBS = re.compile(r"(?:(?:indeed|therefore|thus|hence|then|simply|exactly|equal to|given by)[ ,:]+)+")
@@ -101,7 +105,8 @@ def final_answer(text: str) -> str | None:
     r"""The answer that a completion commits to, or None.
 
     Neighboring boxes joined by a comma, "and" or "or" are one list of answers; otherwise the last box counts,
-    unless a "final answer" is stated after it. An unclosed or nested box is no answer, whatever stands beside it.
+    unless a "final answer" is stated after it. An unclosed or nested box is no answer, whatever stands beside it, nor
+    is the 4 of -\boxed{4}.
     """
     answer = after_thinking(text[-WINDOW:])
     if answer is None:
@@ -112,6 +117,9 @@ def final_answer(text: str) -> str | None:
     phrases = list(_PHRASE.finditer(answer))
     if found and not any(p.start() > found[-1].end and "final" in p[0].lower() for p in phrases[-1:]):
         listed = [found[-1]]
+        start, end, _ = found[-1]
+        if _PART.search(answer[max(0, start - 20) : start]) or answer[end : end + 20].lstrip().startswith("^"):
+            return None
         for box in reversed(found[:-1]):
             gap = answer[box.end : listed[0].start]
             if not (_GAP.fullmatch(gap) and _JOINS.search(gap)):

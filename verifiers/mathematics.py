@@ -148,7 +148,7 @@ def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) ->
         answers = readings(answer)
         if _currency().search(gold):
             answers = _in_currency(gold_answer(gold) or "", answers, said)
-        elif _currency().search(said) and any(map(_is_measured, golds)):
+        elif (currencies := _currencies(said)) and any(_is_measured(tree, currencies) for tree in golds):
             answers = []
         if _THOUSANDS.fullmatch(gold) and _THOUSANDS.fullmatch(said):  # 123,456 and 456,123 are no lists.
             golds, answers = golds[:1], answers[:1]
@@ -215,9 +215,9 @@ def _currency() -> re.Pattern[str]:
 
 def _in_currency(gold: str, answers: list[Node], answer: str) -> list[Node]:
     """What an answer may mean in the gold's currency: 50 cents are $0.50, and euros no dollars. One may be unsaid."""
-    ours, theirs = ({str(found.lastgroup) for found in _currency().finditer(text)} for text in (gold, answer))
+    ours, theirs = _currencies(gold), _currencies(answer)
     if not theirs:
-        return [tree for tree in answers if not _is_measured(tree)]
+        return [tree for tree in answers if not _is_measured(tree, ours)]
     if not ours or ours & theirs:
         return answers
     if "cents" not in ours | theirs or (ours | theirs) - {"cents", "dollars", "euros"}:
@@ -227,9 +227,15 @@ def _in_currency(gold: str, answers: list[Node], answer: str) -> list[Node]:
     return [Node("*", (value, factor)) for value in values if value.op not in ("list", "set", "relation")]
 
 
-def _is_measured(node: Node) -> bool:
-    """Whether a value has a unit that is no currency: 5 %, 5 cm. Pounds may be either."""
-    if node.op != "mark" or node.args[1].startswith("pound") or _currency().search(node.args[1]):
+def _currencies(text: str) -> set[str]:
+    return {str(found.lastgroup) for found in _currency().finditer(text)}
+
+
+def _is_measured(node: Node, currencies: set[str]) -> bool:
+    """Whether a value has a unit that is none of the currencies: 5 %, 5 cm. Pounds may be either."""
+    if node.op != "mark" or _currency().search(node.args[1]):
+        return False
+    if node.args[1].startswith("pound") and "pounds" in currencies:
         return False
     return node.args[1] in ("%", "°") or parse_unit(node.args[1]) is not None
 

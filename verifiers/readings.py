@@ -45,6 +45,7 @@ _SIGNED_REALS = re.compile(
 )
 _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _ONE_NUMBER = re.compile(r"(?<=[0-9]),0[0-9]{2}(?![0-9])")  # 1,050 is no list.
+_PAIR = re.compile(r"(?:[(\[]|\\\{)\s*[0-9]{1,3}(?:,[0-9]{3})+\s*(?:[)\]]|\\\})")  # (10,200)
 _ARTICLE = re.compile(r"\b(?:an?|the) (?=[a-z])")
 _SPACES = re.compile(r"\s{2,}")
 _AND = re.compile(r"\band\b|\\(?:land|wedge|begin)\b|&")
@@ -187,10 +188,15 @@ def _readings(inner: str, gold: bool) -> list[Node]:
         return [negate(number(inner[1:])) if inner[0] == "-" else number(inner)]
     moment = dates.read(inner)
     trees = [] if moment is None else [Node("moment", (moment,))]
+    if isinstance(moment, dates.Date):  # 2020-03-05 is not 2012.
+        return trees
     clean, kinds = without_clauses(normalize(inner))
     if not clean:
         raise Unreadable("it is empty")
-    separators = (True, False) if "," in clean and not _ONE_NUMBER.search(clean) else (True,)
+    if "," not in clean or _ONE_NUMBER.search(clean):
+        separators = (True,)
+    else:
+        separators = (False,) if _PAIR.fullmatch(clean) else (True, False)
     for thousands in separators:
         try:
             tree = _based(clean) or (_worded(clean) if clean[-1].isalpha() or clean[-1] == "}" else None)
@@ -565,7 +571,7 @@ def _solved_list(node: Node) -> Node:
         )
     if node.op == "or" and len({name_and_values(item)[0] for item in items} - {None}) == len(items):
         return Node("set", items)  # x = 2 or y = 3 is no point.
-    return Node("list", items)
+    return Node("or" if node.op == "or" and all(item.op == "text" for item in items) else "list", items)
 
 
 def _without(points: Sequence[Node]) -> Node | None:
