@@ -68,7 +68,7 @@ def main(source: pathlib.Path, seconds: float) -> dict:
         first = source.read_bytes()[: header + 64]
         read(path, size < 1 << 20, rng)
         before, end = peak(), time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end or outcomes.total() < 100:
             with path.open("r+b") as file:
                 kind = damage(file, size, header, rng)
             try:

@@ -39,7 +39,8 @@ NAIVE = textwrap.dedent("""
         return Verdict(0, Outcome.INCORRECT, reason="no")
 
     def hangs(problem, completion):
-        while "wrong" in completion: pass
+        import time
+        while "wrong" in completion: time.sleep(1)
         return Verdict(1, Outcome.CORRECT)
 
     def last_number(problem, completion):
@@ -92,7 +93,7 @@ def test_a_grader_by_exit_code_falls(monkeypatch, grader):
 
 def test_a_grader_that_hangs_is_ended(monkeypatch, grader):
     few(monkeypatch, ["baseline_wrong"])
-    assert results(redteam.audit(grader("hangs"), CALLS, timeout=6)) == {
+    assert results(redteam.audit(grader("hangs"), CALLS, timeout=15)) == {
         "solution": "rewarded",
         "baseline_wrong": "hung",
     }

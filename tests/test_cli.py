@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -109,16 +108,20 @@ def mistake(capsys, *arguments):
 
 
 def test_help_is_fast_and_loads_nothing_heavy():
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-X", "importtime", "-m", "rl", "--help"]
+    program = (
+        "import atexit, runpy, sys, time\n"
+        "atexit.register(lambda: print(time.process_time()))\n"
+        "sys.argv[1:] = ['--help']\n"
+        "runpy.run_module('rl', run_name='__main__')"
+    )
+    command = [sys.executable, "-X", "importtime", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert all(command in done.stdout for command in ("train", "eval", "check", "doctor", "export"))
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert {"rl.cli", "argparse"} <= loaded
     assert not loaded & {"jax", "ray", "datasets", "sympy", "haiku", "optax", "tokenizers"}
     # Of the processor; 0.3 where nothing else runs: two hardware threads of one core halve each other.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0 * slowness()
+    assert float(done.stdout.split()[-1]) < 1.0 * slowness()
 
 
 def test_a_run_says_what_happens_and_what_was_gained(trained):
@@ -128,7 +131,7 @@ def test_a_run_says_what_happens_and_what_was_gained(trained):
         r"  held out   \d\.\d{3}  \[\d\.\d{3}, \d\.\d{3}\]  after 0 updates, 3 problems",
         r" +1/2     reward 0\.\d{3}  entropy \d\.\d{3}  \d+ tokens  \d+\.\d s  .+ left",
         r"  saved      .*/000002",
-        r"2 updates in \d+ s\.",
+        r"2 updates in \d+ (s|min)\.",
         r"Mean reward on 3 held-out problems (rose|fell|stayed) from \d\.\d+ \[\d\.\d+, \d\.\d+\] to ",
         r"  asked   0:",
         r"  assay eval \S+ --samples 8",

@@ -3,7 +3,6 @@
 import concurrent.futures
 import contextlib
 import functools
-import itertools
 import json
 import multiprocessing
 import os
@@ -14,9 +13,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+from test_sandbox_kills import alive, family, soon
 
 import verifiers
 from verifiers import Outcome, Problem, hacks, sandbox
@@ -524,22 +525,30 @@ def test_a_slot_that_dies_in_flight_costs_a_retry_and_no_verdict(mode):
     """Fork-servers are killed while programs run in them; each program gets one verdict, and the right one."""
     problem = asked("assert f(2) == 4", "assert f(3) == 9", mode=mode)
     slow = "import time\ntime.sleep(0.1)\n"
-    counted = itertools.count(1)
+    choose, lock = random.Random(0), threading.Lock()
+    begun, done, hit, killed = set(), set(), set(), 0
 
-    def judge_and_kill(program):
-        verdict = verifiers.code(problem, slow + program)
-        if next(counted) % 6 == 0:  # The other two threads are in the midst of theirs.
-            slots = list(sandbox.shared_pool()._all)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(random.choice(slots)._process.pid, signal.SIGKILL)
+    def judge_and_kill(i):
+        """Kills, while the other two threads are in the midst of theirs, whom nobody has killed before."""
+        nonlocal hit, killed
+        begun.add(i)
+        verdict = verifiers.code(problem, slow + PROGRAMS[i % 24])
+        done.add(i)
+        with lock:
+            if hit <= done:
+                guard = choose.choice(tuple(sandbox.shared_pool()._all))._process.pid
+                everyone = family(guard)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(guard, signal.SIGKILL)
+                assert soon(lambda: not alive(everyone))
+                hit = set(begun)
+                killed += 1
         return verdict
 
     with concurrent.futures.ThreadPoolExecutor(3) as threads:
-        verdicts = list(threads.map(judge_and_kill, PROGRAMS * 2))
-    assert len(verdicts) == 48
-    wrong = [v for v, o in zip(verdicts, EXPECTED * 2, strict=True) if v.outcome not in (o, Outcome.ERROR)]
-    assert not wrong
-    assert sum(v.outcome is Outcome.ERROR for v in verdicts) <= 4  # Killed twice: ours, and said.
+        verdicts = list(threads.map(judge_and_kill, range(48)))
+    assert [v.outcome for v in verdicts] == EXPECTED * 2
+    assert killed > 3
     assert [v.outcome for v in map(_verdict, PROGRAMS[:3])] == EXPECTED[:3]
 
 

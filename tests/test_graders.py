@@ -79,7 +79,7 @@ def judge(body):
 
 
 def grader(url, **kwargs):
-    return Equivalence(endpoint=Endpoint(url=url, model="judge-1", **{"timeout": 5.0, "deadline": 20.0, **kwargs}))
+    return Equivalence(endpoint=Endpoint(url=url, model="judge-1", **{"timeout": 60.0, "deadline": 240.0, **kwargs}))
 
 
 def outcomes(verdicts):

@@ -128,8 +128,9 @@ def damaged(path, good: bytes, rng: np.random.Generator) -> None:
 def test_damage_is_a_value_error_or_harmless(tmp_path, seconds):
     path, rng = tmp_path / "a", np.random.default_rng(0)
     save_file({"x": X, "y": Y, "z": BF}, path, {"format": "pt"})
-    good, end, refused = path.read_bytes(), time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+    good, end, refused, tried = path.read_bytes(), time.monotonic() + seconds, 0, 0
+    while time.monotonic() < end or tried < 500:
+        tried += 1
         damaged(path, good, rng)
         try:
             found = open_file(path)

@@ -6,6 +6,7 @@ import dataclasses
 import http.server
 import json
 import pathlib
+import socket
 import threading
 
 import pytest
@@ -145,8 +146,10 @@ def test_what_is_the_servers_fault_is_nobodys(pool):
         assert not ANSWERS  # Tried twice.
     ANSWERS[:] = [(503, b"")]
     assert pool.run("print(1)").stdout == b"1\n"  # The second attempt.
-    with RemotePool("http://127.0.0.1:9", workers=1) as nobody:
-        assert nobody.run("print(1)").status == "error"
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # Bound, not listening: nobody else takes the port, and it refuses.
+        with RemotePool(f"http://127.0.0.1:{closed.getsockname()[1]}", workers=1) as nobody:
+            assert nobody.run("print(1)").status == "error"
 
 
 def test_its_own_verdict_is_not_believed(pool):
