@@ -438,6 +438,12 @@ PAIRS = {
          ("x>0", "x>0 \\text{ where } x \\text{ is an integer}"), ("1\\le n\\le 5, n\\in\\mathbb{Z}", "[1,5]"), ("n>3, n \\text{ is an integer}", "n\\ge 3, n\\in\\mathbb{Z}"), ("x<5", "x<5 \\text{ for positive real } x"),
          ("x^2+y^2=25", "x^2+y^2=25, x,y\\in\\mathbb{Z}"), ("x^2<4, x\\in\\mathbb{Z}", "(-2,2)"), ("n \\ge 3", "n\\ge 3, n\\in\\mathbb{Q}"), ("k\\pi, k\\in\\mathbb{Z}", "k\\pi, k\\in\\mathbb{N}"), ("x=k\\pi, k\\in\\mathbb{Z}", "x=t\\pi, t\\in\\mathbb{R}")],
     ),
+    "divisors, solved for a letter, derivatives, sets of points": (
+        [("6 \\mid n", "6|n"), ("6 \\mid n", "n \\equiv 0 \\pmod 6"), ("6 \\mid n", "n=6k, k\\in\\mathbb{Z}"), ("xy=1", "y=\\frac1x"), ("xy=1", "x=1/y"), ("y'=2xy", "\\frac{dy}{dx}=2xy"), ("f'(x)=2x", "\\frac{df}{dx}=2x"),
+         ("y''+y=0", "\\frac{d^2y}{dx^2}+y=0"), ("\\{(x,y): x+y=1\\}", "\\{(x,y) \\in \\mathbb{R}^2 \\mid y=1-x\\}"), ("x+y=1", "\\{(x,y): x+y=1\\}"), ("\\{(x,y) \\mid x>0, y>0\\}", "\\{(x,y) \\mid y>0, x>0\\}")],
+        [("6 \\mid n", "n \\mid 6"), ("6 \\mid n", "3 \\mid n"), ("6 \\mid n", "6"), ("6 \\mid n", "|n|=6"), ("xy=1", "y=-\\frac1x"), ("xy=1", "y=x"), ("xy=x", "y=1"), ("x^2y=x", "y=\\frac1x"), ("xy=x^2", "y=\\frac{x^2}{x}"), ("y=\\frac1x", "xy=1"), ("E=mc^2", "m=\\frac{E}{c^2}"),
+         ("y'=2xy", "\\frac{dx}{dy}=2xy"), ("y''=x", "\\frac{dy}{dx}=x"), ("\\{(x,y): x+2y=1\\}", "\\{(y,x): x+2y=1\\}"), ("\\{(x,y): x>0\\}", "x>0"), ("\\{(x,y): x+y=1\\}", "\\{(x,y): x-y=1\\}")],
+    ),
     "near misses": (
         [("48", "6!!"), ("(2n-1)!!", "(2n-1)!!"), ("\\{{1,2}\\}", "\\{1,2\\}"), ("\\lceil x\\rceil", "-\\lfloor -x\\rfloor"), ("Ann or Bob", "\\text{Ann or Bob}"), ("\\{1, 2\\}", "\\{ 2, 1 \\}")],
         [("720", "3!!"), ("25", "25%%"), ("(10,200)", "10200"), ("[10,200]", "10200"), ("3.5", "3:30"), ("\\{1\\}", "\\{\\{1\\}\\}"), ("€10", "10 pounds"), ("10 pounds", "\\$10"), ("2020-03-05", "2020-05-03"),

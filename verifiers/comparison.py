@@ -184,7 +184,9 @@ class Comparison:
             return all(self.same(gold.args[1], side) for side in (*gold.args[2:], *answer.args[1:]))  # 2 * 21 = 42
         if len(gold.args) != 3 or len(answer.args) != 3:
             return False
-        return self.same_up_to_factor(gold, answer)
+        if self.same_up_to_factor(gold, answer):
+            return True  # Where the gold is solved for a letter, the answer has to be.
+        return name_and_values(gold)[0] is None and self.same_up_to_factor(gold, _cleared(answer))
 
     def same_up_to_factor(self, gold: Node, answer: Node) -> bool:
         """x + 2y = 3 and 2x + 4y = 6: the differences of the sides have a constant ratio."""
@@ -452,6 +454,19 @@ def _stem(name: Node) -> object:
 
 def _flip(operators: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(FLIPPED.get(operator, operator) for operator in operators[::-1])
+
+
+def _cleared(node: Node) -> Node:
+    """x y = 1 for y = 1/x, which has the same solutions where no letter is both above and below."""
+    name, value = node.args[1:]
+    factors = list(value.args) if value.op == "*" else [value]
+    factors = [part for factor in factors for part in (factor.args if factor.op == "*" else (factor,))]  # 2 · (x/y)
+    below = [factor.args[0] for factor in factors if factor.op == "inverse"]
+    above = [factor for factor in factors if factor.op != "inverse"]
+    letters = {name for factor in below for name in unknowns(factor)}
+    if node.args[0] != ("=",) or name.op != "symbol" or not letters or letters & unknowns(Node("*", (name, *above))):
+        return node
+    return Node("relation", (("=",), Node("*", (name, *below)), Node("*", tuple(above))))
 
 
 def _coordinates(node: Node, axes: str) -> list[Node] | None:

@@ -75,6 +75,10 @@ _ACCENTED = (  # \\bar{x}_1
     r"\\(bar|tilde|widetilde|d?dot)(?![a-z])\s*(?:\{\s*(\\?[a-zA-Z]+)\s*\}|([a-zA-Z]))"
     r"(?:\s*_\s*(?:\{\s*([a-zA-Z0-9]{1,9})\s*\}|([a-zA-Z0-9])))?"
 )
+_POINTS = (  # \{(x, y) \in \R^2 \mid x + y = 1\}
+    r"^\s*\\\{\s*\(\s*([a-z](?:\s*,\s*[a-z]){1,2})\s*\)\s*(?:(?:\\in(?![a-z])|∈)\s*\\R\s*\^\s*\{?\s*[23]\s*\}?\s*)?"
+    r"(?::|\||\\mid(?![a-z]))(.*)\\\}\s*$"
+)
 _UNIT = r"\\text\{[a-zA-Z]{1,4}\}(?:\s*\^\s*(?:\{-?[0-9]\}|[0-9]))?"
 
 
@@ -94,6 +98,13 @@ def _reversed_brackets(found: re.Match[str]) -> str:
     return {"]": "("}.get(found[1], found[1]) + found[2] + {"[": ")"}.get(found[3], found[3])
 
 
+def _points(found: re.Match[str]) -> str:
+    """{(x, y) | x + y = 1} as x + y = 1: what it says of its letters, if it says something of each, in their order."""
+    letters = re.findall("[a-z]", found[1])
+    said = "".join(re.findall(r"(?<![\\a-zA-Z])[a-z]+", found[2]))
+    return found[2] if letters == sorted(letters) and set(letters) <= set(said) else found[0]
+
+
 _REWRITES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"\\(?:math(?:rm|bf|it)|text)\s*\{[\s~]*(\\[a-zA-Z]+)\s*\}", r" \1 "),
     # Escaped once too often, where that is no row of a matrix.
@@ -102,6 +113,10 @@ _REWRITES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"&\s*(?==)|(?<==)\s*&", ""),
     (r"\^\s*(\{\s*)?((?:\\prime(?![a-zA-Z])\s*)+)(?(1)\})", lambda m: "'" * m[2].count("p")),
     (r"^[\s$]*(?:\\q?quad(?![a-z])\s*)+", ""),
+    (r"^[\s$]*([0-9]{1,9})\s*(?:\\mid(?![a-z])|\|)\s*([a-zA-Z])[\s$]*$", r"\2\\equiv 0\\pmod{\1}"),  # 6 | n
+    # dy/dx is y', and d^2y/dx^2 is y''.
+    (r"\\[dt]?frac\s*\{\s*d\s*([a-zA-Z])\s*\}\s*\{\s*d\s*x\s*\}|(?<![a-zA-Z\\])d([a-zA-Z])/dx(?![a-zA-Z])", r"\1\2'"),
+    (r"\\[dt]?frac\s*\{\s*d\s*\^\s*\{?\s*2\s*\}?\s*([a-zA-Z])\s*\}\s*\{\s*d\s*x\s*\^\s*(?:2|\{2\})\s*\}", r"\1''"),
     (r"(?:\\textcircled\s*\{\s*[0-9]{1,2}\s*\}[\s,$]*)+", lambda m: ",".join(re.findall("[0-9]+", m[0]))),
     (r"(?<![a-zA-Z\\])(sq|cu)\.?\s?(?=(?:ft|feet|foot|in|cm|mm?|km|mi|yd|yard|unit)[a-z]*\b)",
      lambda m: {"s": "square ", "c": "cubic "}[m[1][0]]),
@@ -213,6 +228,7 @@ _REWRITES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
      lambda m: f" \\text{{°{m[1][0].upper()}}} "),
     (r"([(\[\]])((?:(?!\\cup|\\text|∪)[^\[\]()])*,[^\[\]()]*)([)\[\]])(?=\s*(?:$|[.,]|∪|\\cup|\\text))",
      _reversed_brackets),
+    (_POINTS, _points),
     (r"<=", "≤"), (r">=", "≥"), (r"!=", "≠"), (r"\*\*", "^"), (r"\.\.\.|\\[lc]?dots(?![a-z])", "…"),
     (r"(?<![0-9])([0-9]{1,3})((?: [0-9]{3})+)(?![0-9]| ?/)", lambda m: m[0].replace(" ", "")),
 )  # fmt: skip
