@@ -445,9 +445,9 @@ PAIRS = {
          ("y'=2xy", "\\frac{dx}{dy}=2xy"), ("y''=x", "\\frac{dy}{dx}=x"), ("\\{(x,y): x+2y=1\\}", "\\{(y,x): x+2y=1\\}"), ("\\{(x,y): x>0\\}", "x>0"), ("\\{(x,y): x+y=1\\}", "\\{(x,y): x-y=1\\}")],
     ),
     "near misses": (
-        [("48", "6!!"), ("(2n-1)!!", "(2n-1)!!"), ("\\{{1,2}\\}", "\\{1,2\\}"), ("\\lceil x\\rceil", "-\\lfloor -x\\rfloor"), ("Ann or Bob", "\\text{Ann or Bob}"), ("\\{1, 2\\}", "\\{ 2, 1 \\}")],
+        [("48", "6!!"), ("(2n-1)!!", "(2n-1)!!"), ("\\{{1,2}\\}", "\\{1,2\\}"), ("\\lceil x\\rceil", "-\\lfloor -x\\rfloor"), ("Ann or Bob", "Bob or Ann"), ("\\{1, 2\\}", "\\{ 2, 1 \\}")],
         [("720", "3!!"), ("25", "25%%"), ("(10,200)", "10200"), ("[10,200]", "10200"), ("3.5", "3:30"), ("\\{1\\}", "\\{\\{1\\}\\}"), ("€10", "10 pounds"), ("10 pounds", "\\$10"), ("2020-03-05", "2020-05-03"),
-         ("Ann and Bob", "Ann or Bob"), ("5", "5 \\text{ is wrong}"), ("P(A)=1/2", "P(B)=1/2"), ("E(X)=3", "E(Y)=3"), ("\\lceil x\\rceil", "\\lfloor x\\rfloor+1"), ("n \\equiv 1 \\pmod 3", "n=1")],
+         ("Ann and Bob", "Ann or Bob"), ("p \\land q", "p \\lor q"), ("2, 3", "w=2 \\text{ or } x=3"), ("\\{x|x=3k,k\\in \\mathbb{Z}\\}", "\\{w|x=3k,k\\in \\mathbb{Z}\\}"), ("x=2, x\\in\\mathbb{Z}", "w=2"), ("x>0, x\\in\\mathbb{R}", "w>0"), ("5", "5 \\text{ is wrong}"), ("P(A)=1/2", "P(B)=1/2"), ("E(X)=3", "E(Y)=3"), ("\\lceil x\\rceil", "\\lfloor x\\rfloor+1"), ("n \\equiv 1 \\pmod 3", "n=1")],
     ),
     "letters that are not free": (
         [("f(x)=cx", "f(x)=ax \\text{ for any real constant } a"), ("f(x)=cx", "f(x)=kx"), ("f(x)=ax, a \\in \\mathbb{R}", "f(x)=bx"), ("\\frac{x^3}{3}+C", "\\frac{x^3}{3}+t, t \\in \\mathbb{R}"),

@@ -44,6 +44,8 @@ class Comparison:
             return True
         if "text" in (gold.op, answer.op) and gold.op in ("text", "symbol") and answer.op in ("text", "symbol"):
             return _same_words(gold, answer)
+        if gold.op == answer.op == "or":
+            return self.matched(list(gold.args), list(answer.args))
         if gold.op in ("list", "set") or answer.op in ("list", "set") or _has_sign(gold) or _has_sign(answer):
             return self.same_collection(gold, answer)
         (gold_name, golds), (name, answers) = name_and_values(gold), name_and_values(answer)

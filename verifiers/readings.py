@@ -434,9 +434,9 @@ def solved(node: Node) -> Node:
     if node.op == "builder":  # Its variable is bound: {x | x > 3} is {t | t > 3}.
         inside = solved(node.args[1])
         name, values = name_and_values(inside)
-        if name == Node("symbol", node.args[:1]) and len(values) == 1:
-            return values[0]
-        return node if name and name.op == "symbol" and values[0].op in ("group", "∪") else inside  # {y | x > 3}
+        if name and name.op == "symbol" and name.args != node.args[:1]:  # {y | x > 3}
+            return node
+        return values[0] if name and name.op == "symbol" and len(values) == 1 else inside
     if node.op == "+" and len(node.args) == 2 and (node.args[0].op, node.args[1].op) == ("group", "negative"):
         node = Node("∖", (node.args[0], node.args[1].args[0])) if node.args[1].args[0].op == "set" else node  # ℝ - {0}
     if node.op in ("∪", "∩", "∖"):
@@ -569,9 +569,10 @@ def _solved_list(node: Node) -> Node:
             name,
             solved(Node("∪", tuple(item if item.op in ("group", "∪") else Node("set", (item,)) for item in sets))),
         )
-    if node.op == "or" and len({name_and_values(item)[0] for item in items} - {None}) == len(items):
-        return Node("set", items)  # x = 2 or y = 3 is no point.
-    return Node("or" if node.op == "or" and all(item.op == "text" for item in items) else "list", items)
+    several = len({name for name, _ in named} - {None}) == len(items)
+    if node.op == "or" and (several or all(item.op in ("text", "symbol") for item in items)):
+        return Node("or", items)  # x = 2 or y = 3 is no point, "Ann or Bob" not both; but x = 2 or 3 has two solutions.
+    return Node("list", items)
 
 
 def _without(points: Sequence[Node]) -> Node | None:

@@ -46,7 +46,7 @@ def disagree(golds: Sequence[Node], answers: Sequence[Node], gold: str, answer: 
     """Whether both answers declare a letter, as numbers of different kinds: k ∈ ℤ and k ∈ ℕ. An index may be of any."""
     ours, theirs = declared(gold), declared(answer)
     odd = {name for name in ours.keys() & theirs.keys() if apart(ours[name], theirs[name])}
-    return bool(odd) and any(odd & unknowns(tree) - _bound(tree) - subjects(tree) for tree in (*golds, *answers))
+    return bool(odd) and any(odd & unknowns(tree) - _bound(tree) - _named(tree) for tree in (*golds, *answers))
 
 
 def _of_integers(trees: Sequence[Node], kinds: dict[str, str]) -> list[Node]:
@@ -58,7 +58,7 @@ def _of_integers(trees: Sequence[Node], kinds: dict[str, str]) -> list[Node]:
 def _renamings(gold: Node, answer: Node, ours: dict[str, str], theirs: dict[str, str]) -> Iterator[Node]:
     """The answer with its free letters called what the gold calls its own."""
     known, said = unknowns(gold) - _bound(gold), unknowns(answer) - _bound(answer)
-    free = known & set(ours)
+    free = (known & set(ours)) - _named(gold)
     other = said - (known - free)  # A letter that is the gold's and not free stays what it is.
     if free and len(other) > len(free):
         other &= set(theirs)
@@ -80,6 +80,12 @@ def _renamings(gold: Node, answer: Node, ours: dict[str, str], theirs: dict[str,
             for target, shift in itertools.product((letter, Node("negative", (letter,))), (-2, -1, 0, 1, 2)):
                 value = Node("+", (target, Node("number", (Fraction(shift), 0, 1))))
                 yield substituted(answer, {names[0]: value})
+
+
+def _named(node: Node) -> set[str]:
+    """The letters that an answer is about: x of x = 2 and of x > 2."""
+    name, _ = name_and_values(node)
+    return subjects(node) | (unknowns(name) if name else set())
 
 
 def _arbitrary(gold: Node, ours: set[str], theirs: dict[str, str | None], common: set[str]) -> bool:
@@ -134,11 +140,9 @@ def _as_family(node: Node) -> Node:
 
 def _bound(node: Node) -> set[str]:
     """x of f(x) = ... and n of a_n = ..., which are no free letters."""
-    if node.op == "symbol" and "_" in node.args[0]:
-        return set(node.args[0].partition("_")[2])
-    if node.op == "call":
-        return {name for arg in node.args[1:] for name in unknowns(arg)}
-    return {name for arg in node.args if isinstance(arg, Node) for name in _bound(arg)}
+    calls = [part for part in nodes(node) if part.op == "call"]
+    indices = [part.args[0].partition("_")[2] for part in nodes(node) if part.op == "symbol"]
+    return {*"".join(indices)}.union(*(unknowns(arg) for call in calls for arg in call.args[1:]))
 
 
 def _named_ops(node: Node) -> set[str]:
