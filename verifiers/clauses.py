@@ -33,7 +33,7 @@ _SIGNS = (  # Of the numbers of a kind, in words or behind the name of their set
     (re.compile(r"positive|[\^_]\s*\{?\s*[+*]|>"), ">"),
     (re.compile(r"negative|[\^_]\s*\{?\s*-|<"), "<"),
 )
-_HINTS = ("\\in", "∈", "for", "where", "integer", "constant", "\\pm", "…", "≥", "\\ge", "\\forall")
+_HINT = re.compile(r"\\in|∈|for|where|integer|constant|\\pm|…|≥|\\ge")
 
 
 @functools.cache
@@ -69,7 +69,7 @@ def _family() -> re.Pattern[str]:
 
 def may_hold(text: str) -> bool:
     """Whether a text is worth a closer look."""
-    return len(text) <= 500 and any(hint in text for hint in _HINTS)
+    return len(text) <= 500 and _HINT.search(text) is not None
 
 
 def without_clauses(text: str) -> tuple[str, dict[str, str]]:

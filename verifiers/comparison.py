@@ -42,6 +42,8 @@ class Comparison:
         self.spend(1)
         if gold == answer:
             return True
+        if gold.op == answer.op == "number":
+            return self.same_value(gold, answer)
         if "text" in (gold.op, answer.op) and gold.op in ("text", "symbol") and answer.op in ("text", "symbol"):
             return _same_words(gold, answer)
         if gold.op == answer.op == "or":

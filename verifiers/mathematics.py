@@ -148,7 +148,7 @@ def equivalent(gold: str, answer: str, *, options: MathOptions | None = None) ->
         answers = readings(answer)
         if _currency().search(gold):
             answers = _in_currency(gold_answer(gold) or "", answers, said)
-        elif (currencies := _currencies(said)) and any(_is_measured(tree, currencies) for tree in golds):
+        elif _currency().search(said) and any(_is_measured(tree, _currencies(said)) for tree in golds):
             answers = []
         if _THOUSANDS.fullmatch(gold) and _THOUSANDS.fullmatch(said):  # 123,456 and 456,123 are no lists.
             golds, answers = golds[:1], answers[:1]

@@ -177,6 +177,7 @@ def readings(text: str, *, gold: bool = False) -> list[Node]:
     return _readings(inner, gold)
 
 
+@functools.lru_cache(64)
 def declared(text: str) -> dict[str, str]:
     """The letters that an answer declares to be free, and of what kind: k of 2kπ, k ∈ ℤ."""
     inner = _SPACES.sub(" ", gold_answer(text) or "")

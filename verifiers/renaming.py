@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from verifiers.clauses import apart
+from verifiers.clauses import apart, may_hold
 from verifiers.expressions import Node, nodes, unknowns
 from verifiers.readings import declared, name_and_values, restricted, solved, subjects, substituted
 
@@ -32,8 +32,9 @@ def renamed(golds: Sequence[Node], answers: Sequence[Node], gold: str, answer: s
         golds, answers = [_spelled(tree, theirs) for tree in golds], [_spelled(tree, ours) for tree in answers]
         yield from itertools.product(golds, answers)
     free, other = declared(gold), declared(answer)
-    if any(itertools.chain(free.values(), other.values())):
-        yield from itertools.product(_of_integers(golds, other), _of_integers(answers, free))
+    whole = _of_integers(golds, other), _of_integers(answers, free)
+    if whole != (golds, answers):
+        yield from itertools.product(*whole)
     if any(map(_modulus, golds)) != any(map(_modulus, answers)):  # 1 (mod 4) for 4k + 1
         golds, answers = [_as_family(tree) for tree in golds], [_as_family(tree) for tree in answers]
         free, other = free | {"an integer": "Z"}, other | {"an integer": "Z"}
@@ -44,6 +45,8 @@ def renamed(golds: Sequence[Node], answers: Sequence[Node], gold: str, answer: s
 
 def disagree(golds: Sequence[Node], answers: Sequence[Node], gold: str, answer: str) -> bool:
     """Whether both answers declare a letter, as numbers of different kinds: k ∈ ℤ and k ∈ ℕ. An index may be of any."""
+    if not (may_hold(gold) and may_hold(answer)):  # Most answers are numbers.
+        return False
     ours, theirs = declared(gold), declared(answer)
     odd = {name for name in ours.keys() & theirs.keys() if apart(ours[name], theirs[name])}
     return bool(odd) and any(odd & unknowns(tree) - _bound(tree) - _named(tree) for tree in (*golds, *answers))
@@ -52,7 +55,8 @@ def disagree(golds: Sequence[Node], answers: Sequence[Node], gold: str, answer: 
 def _of_integers(trees: Sequence[Node], kinds: dict[str, str]) -> list[Node]:
     """The trees where n is an integer, as the other answer says: n > 3 as n > 3, n ∈ ℤ."""
     indices = {name: "Z" for name, kind in kinds.items() if _INDEX.fullmatch(name) and kind[:1] in ("Z", "N")}
-    return [solved(restricted(tree, indices)) for tree in trees]
+    said = [restricted(tree, indices) for tree in trees]
+    return [tree if new is tree else solved(new) for tree, new in zip(trees, said, strict=True)]
 
 
 def _renamings(gold: Node, answer: Node, ours: dict[str, str], theirs: dict[str, str]) -> Iterator[Node]:
