@@ -432,9 +432,9 @@ PAIRS = {
     "of what kind the numbers are": (
         [("x>0, x\\in\\mathbb{Z}", "x \\ge 1, x\\in\\mathbb{Z}"), ("x>0, x\\in\\mathbb{R}", "x>0"), ("x>0, x\\in\\mathbb{Z}", "x\\in\\mathbb{Z}, x>0"), ("n>3, n \\text{ is an integer}", "n\\ge 4, n\\in\\mathbb{Z}"),
          ("n \\ge 3", "n\\ge 3, n\\in\\mathbb{Z}"), ("n \\ge 3, n\\in\\mathbb{Z}", "n\\ge 3"), ("1,2,3,4,5", "1\\le n\\le 5, n\\in\\mathbb{Z}"), ("\\{x\\in\\mathbb{Z} \\mid 1<x<4\\}", "\\{2,3\\}"),
-         ("x=2, x\\in\\mathbb{Z}", "x=2"), ("x>2, x\\in\\mathbb{N}", "x>2, x\\in\\mathbb{Z}"), ("[2k\\pi, 2k\\pi+\\pi], k \\in \\mathbb{Z}", "2k\\pi \\le x \\le 2k\\pi+\\pi, k \\in \\mathbb{Z}"),
+         ("x=2, x\\in\\mathbb{Z}", "x=2"), ("\\mathbb{Z}^+", "\\mathbb{N}^*"), ("x\\in\\mathbb{Z}^+", "x>0, x\\in\\mathbb{Z}"), ("\\mathbb{Z}_{\\ge 0}", "\\{x\\in\\mathbb{Z}: x\\ge0\\}"), ("x>2, x\\in\\mathbb{N}", "x>2, x\\in\\mathbb{Z}"), ("[2k\\pi, 2k\\pi+\\pi], k \\in \\mathbb{Z}", "2k\\pi \\le x \\le 2k\\pi+\\pi, k \\in \\mathbb{Z}"),
          ("\\frac{\\pi}{2}+k\\pi", "\\frac{\\pi}{2}+k\\pi, k\\in\\mathbb{Z}"), ("a_n=2n-1, n\\in\\mathbb{N}", "a_n=2n-1, n\\in\\mathbb{Z}")],
-        [("x>0", "x>0, x\\in\\mathbb{Z}"), ("x>0, x\\in\\mathbb{Z}", "x>0"), ("x>0, x\\in\\mathbb{Z}", "(0,\\infty)"), ("(0,\\infty)", "\\{x : x>0, x\\in\\mathbb{Z}\\}"), ("x>0, x\\in\\mathbb{Z}", "x>0, x\\in\\mathbb{Q}"),
+        [("\\mathbb{Z}^+", "\\mathbb{Z}"), ("\\mathbb{Z}^+", "(0,\\infty)"), ("x>0", "x>0, x\\in\\mathbb{Z}"), ("x>0, x\\in\\mathbb{Z}", "x>0"), ("x>0, x\\in\\mathbb{Z}", "(0,\\infty)"), ("(0,\\infty)", "\\{x : x>0, x\\in\\mathbb{Z}\\}"), ("x>0, x\\in\\mathbb{Z}", "x>0, x\\in\\mathbb{Q}"),
          ("x>0", "x>0 \\text{ where } x \\text{ is an integer}"), ("1\\le n\\le 5, n\\in\\mathbb{Z}", "[1,5]"), ("n>3, n \\text{ is an integer}", "n\\ge 3, n\\in\\mathbb{Z}"), ("x<5", "x<5 \\text{ for positive real } x"),
          ("x^2+y^2=25", "x^2+y^2=25, x,y\\in\\mathbb{Z}"), ("x^2<4, x\\in\\mathbb{Z}", "(-2,2)"), ("n \\ge 3", "n\\ge 3, n\\in\\mathbb{Q}"), ("k\\pi, k\\in\\mathbb{Z}", "k\\pi, k\\in\\mathbb{N}"), ("x=k\\pi, k\\in\\mathbb{Z}", "x=t\\pi, t\\in\\mathbb{R}")],
     ),

@@ -367,6 +367,8 @@ class _Reader:
             return _repeating(value)
         if kind == "symbol" and value == "ℝ":
             return self.reals()
+        if kind == "symbol" and value in ("Z", "N") and self.is_marked():
+            return self.integers(value)
         if kind == "symbol":
             return self.symbol(value)
         if kind == "text":
@@ -421,10 +423,12 @@ class _Reader:
             return inside
         return self.bracket(kind, value)
 
-    def reals(self) -> Node:
-        r"""\mathbb{R} and what is left of it by a sign at its right: ^+, _{>0}, _{\ge 0}, ^*."""
-        infinity, zero = Node("symbol", ("∞",)), number("0")
-        above, below = Node("group", ("(", ")", zero, infinity)), Node("group", ("(", ")", negate(infinity), zero))
+    def is_marked(self) -> bool:
+        """Whether a sign at the right follows that makes a set of a name: Z^+, and not Z^2."""
+        return self.peek() in ("^", "_") and self.peek(3 if self.peek(2) == "{" else 2) in ("+", "*", ">", "≥")
+
+    def marks(self) -> str:
+        r"""Takes what stands at the right of the name of a set: ^+, _{>0}, _{\ge 0}, ^*."""
         marks = ""
         while self.peek() in ("^", "_") and self.peek(2) in ("+", "-", "*", ">", "<", "≥", "≤", "≠", "{"):
             self.take()
@@ -433,6 +437,22 @@ class _Reader:
                 marks += self.take().value
             if braced:
                 self.expect("}")
+        return marks
+
+    def integers(self, name: str) -> Node:
+        r"""\mathbb{Z}^+ and the like, as [1, ∞) ∩ ℤ."""
+        marks = self.marks()
+        low = {"+": "1", ">0": "1", "≥0": "0", "*": "1" if name == "N" else None}.get(marks)
+        if low is None:
+            raise Unreadable(f"a part of the integers: {marks!r:.40}")
+        above = Node("group", ("[", ")", number(low), Node("symbol", ("∞",))))
+        return Node("∩", (above, Node("symbol", ("Z",))))
+
+    def reals(self) -> Node:
+        r"""\mathbb{R} and what its marks leave of it."""
+        infinity, zero = Node("symbol", ("∞",)), number("0")
+        above, below = Node("group", ("(", ")", zero, infinity)), Node("group", ("(", ")", negate(infinity), zero))
+        marks = self.marks()
         sets = {
             "": Node("group", ("(", ")", negate(infinity), infinity)), "+": above, ">0": above, "-": below, "<0": below,
             "*": Node("∪", (below, above)), "≠0": Node("∪", (below, above)), "+*": above, "*+": above,
