@@ -450,7 +450,7 @@ PAIRS = {
          ("Ann and Bob", "Ann or Bob"), ("p \\land q", "p \\lor q"), ("2, 3", "w=2 \\text{ or } x=3"), ("\\{x|x=3k,k\\in \\mathbb{Z}\\}", "\\{w|x=3k,k\\in \\mathbb{Z}\\}"), ("x=2, x\\in\\mathbb{Z}", "w=2"), ("x>0, x\\in\\mathbb{R}", "w>0"), ("5", "5 \\text{ is wrong}"), ("P(A)=1/2", "P(B)=1/2"), ("E(X)=3", "E(Y)=3"), ("\\lceil x\\rceil", "\\lfloor x\\rfloor+1"), ("n \\equiv 1 \\pmod 3", "n=1")],
     ),
     "letters that are not free": (
-        [("f(x)=cx", "f(x)=ax \\text{ for any real constant } a"), ("f(x)=cx", "f(x)=kx"), ("f(x)=ax, a \\in \\mathbb{R}", "f(x)=bx"), ("\\frac{x^3}{3}+C", "\\frac{x^3}{3}+t, t \\in \\mathbb{R}"),
+        [("f(x)=cx", "f(x)=ax \\text{ for any real constant } a"), ("f(x)=cx", "f(x)=kx"), ("\\frac{x^3}{3}+c", "\\frac{x^3}{3}+C"), ("y=k+\\sin x", "y=\\sin x+C"), ("f(x)=ax, a \\in \\mathbb{R}", "f(x)=bx"), ("\\frac{x^3}{3}+C", "\\frac{x^3}{3}+t, t \\in \\mathbb{R}"),
          ("\\frac{\\pi}{4}+k\\pi", "\\frac{\\pi}{4}+n\\pi, n\\in\\mathbb{Z}")],
         [("a+b", "b+c, c \\text{ a constant}"), ("a+b", "b+c, c\\in\\mathbb{R}"), ("f(x)=ax", "f(x)=bx"), ("f(x)=ax", "f(x)=bx, b \\in \\mathbb{R}"), ("a e^x", "c e^x, c \\text{ is a constant}"), ("|a|<1", "|b|<1, b\\in\\mathbb{R}"),
          ("\\frac12 kx^2", "\\frac12 cx^2, c \\text{ a constant}"), ("x>a", "x>b, b\\in\\mathbb{R}"), ("2n+1", "2k+1, k \\in \\mathbb{Z}"), ("\\frac{C_1 v}{C_1+C_2}", "\\frac{C_2 v}{C_1+C_2}"),

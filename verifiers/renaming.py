@@ -12,7 +12,7 @@ from verifiers.expressions import Node, nodes, unknowns
 from verifiers.readings import declared, name_and_values, restricted, solved, subjects, substituted
 
 _CONSTANT = re.compile("C|[Cc]_[0-9]")  # Of integration.
-_CAPITAL = re.compile("[ABCDK](?:_[0-9])?")
+_USUAL = re.compile("[ABCDKck](?:_[0-9])?")  # Next to C of the other answer.
 _FACTOR = re.compile("[cCkK](?:_[0-9])?")  # f(x) = kx
 _LIKE_CONSTANT = re.compile("[cCkKaAbBmD](?:_[0-9])?")
 _INDEX = re.compile("[kmn]")  # Integers, where nothing else is said.
@@ -109,7 +109,7 @@ def _arbitrary(gold: Node, ours: set[str], theirs: dict[str, str | None], common
         return False
     if all(map(_CONSTANT.fullmatch, ours)):
         return like
-    return all(map(_CAPITAL.fullmatch, ours)) and all(map(_CONSTANT.fullmatch, theirs))
+    return all(map(_USUAL.fullmatch, ours)) and all(map(_CONSTANT.fullmatch, theirs))
 
 
 def _is_product(name: str, letters: set[str]) -> bool:
