@@ -57,7 +57,7 @@ def test_a_run_leaves_everything_behind(tmp_path):
 
 
 def test_reward_climbs(tmp_path):
-    report = train(tiny.config(steps=15, problems_per_step=4, group_size=8, slots=32), path=tmp_path / "run")
+    report = train(tiny.config(steps=20, problems_per_step=4, group_size=8, slots=32), path=tmp_path / "run")
     lines = tiny.metrics(tmp_path / "run")
     assert lines[-1]["reward/mean"] > lines[0]["reward/mean"] + 0.15
     assert report["after"]["mean"] > report["before"]["mean"] + 0.15
