@@ -72,7 +72,7 @@ def sample(logits: Array, uniform: Array, law: Law) -> Sampled:
     scale = jnp.where(greedy, 1.0, law.temperature)
     blocks = logits.reshape(-1, BLOCK, logits.shape[1])  # [V / BLOCK, BLOCK, B]
     banned = law.banned.reshape(blocks.shape)
-    all_tops = blocks.max(axis=1)  # [V / BLOCK, B]
+    all_tops = lax.optimization_barrier(blocks.max(axis=1))  # [V / BLOCK, B]; read once, for both maxima.
     policy_top = all_tops.max(axis=0)  # [B]
     policy_mass = jnp.exp(blocks - policy_top).sum(axis=1).sum(axis=0)  # [B]
 
@@ -80,7 +80,8 @@ def sample(logits: Array, uniform: Array, law: Law) -> Sampled:
     tops = lax.cond(bans, lambda: jnp.where(banned, -jnp.inf, blocks).max(axis=1), lambda: all_tops)
     top = tops.max(axis=0)  # [B], of the tokens that are not banned
     cut = _cut(blocks, banned, top, scale, law)  # [B]
-    kept = jnp.where((blocks >= cut) & ~banned, blocks, -jnp.inf)
+    narrowed = bans | jnp.any(cut > -jnp.inf)
+    kept = lax.cond(narrowed, lambda: jnp.where((blocks >= cut) & ~banned, blocks, -jnp.inf), lambda: blocks)
     mass = jnp.exp((kept - top) / scale).sum(axis=1)  # [V / BLOCK, B]
     reached = jnp.cumsum(mass, axis=0)
     x = uniform * reached[-1]
