@@ -252,18 +252,26 @@ def _stop_signals(console: Console) -> Iterator[Callable[[], bool]]:
     lowest number first: a SIGHUP (1) just before a SIGINT (2) may be a terminal that was closed after its Ctrl-C. A
     SIGHUP that is ignored (nohup) stays so.
     """
-    came = set()
+    came: list[signal.Signals] = []
+    told = threading.Event()
+
+    def tell() -> None:
+        if not told.is_set():
+            told.set()
+            try:
+                console("stopping", signal=came[0].name)
+            except RuntimeError:  # It came in the middle of a print, which cannot begin another: `asked` tells.
+                told.clear()
 
     def handler(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and came & {signal.SIGINT, signal.SIGTERM}:
+        if number == signal.SIGINT and {signal.SIGINT, signal.SIGTERM} & {*came}:
             raise KeyboardInterrupt
-        first = not came
-        came.add(number)
-        if first:
-            with contextlib.suppress(RuntimeError):  # It may have come in the middle of a print.
-                console("stopping", signal=signal.Signals(number).name)
+        came.append(signal.Signals(number))
+        tell()
 
     def asked() -> bool:
+        if came:
+            tell()
         return bool(came)
 
     if threading.current_thread() is not threading.main_thread():  # Where no handler can be set.

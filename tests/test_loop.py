@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import functools
+import io
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -13,6 +15,7 @@ import tiny
 import rl
 from rl import loop
 from rl.cluster import ActorFailed
+from rl.console import Console
 from rl.journal import Ended, Stopped
 from rl.loop import train
 from rl.scorer import Scorer
@@ -223,6 +226,34 @@ def test_signals_that_come_together_stop_a_run_in_any_order(tmp_path):
     with pytest.raises(Stopped, match="Stopped after 1 of 3 updates"):
         train(tiny.config(steps=3, held_out=()), path=tmp_path / "run", console=closed)
     assert tiny.kinds(tmp_path / "run") == ["checkpoint", "stopped"]
+
+
+class Interrupted(io.RawIOBase):
+    """A terminal at which Ctrl-C is pressed while the line of the first step is being written."""
+
+    def __init__(self):
+        self.said = b""
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        pressed = b" 1/3 " in self.said
+        self.said += bytes(data)
+        if b" 1/3 " in self.said and not pressed:
+            os.kill(os.getpid(), signal.SIGINT)
+        return len(data)
+
+
+def test_a_stop_in_the_middle_of_a_line_is_told_after_it(tmp_path):
+    terminal = Interrupted()
+    with pytest.raises(Stopped, match="Stopped after 1 of 3 updates"):
+        train(
+            tiny.config(steps=3, held_out=()),
+            path=tmp_path / "run",
+            console=Console(io.TextIOWrapper(io.BufferedWriter(terminal), encoding="utf-8")),
+        )
+    assert re.search(rb" 1/3 .*\n  stopping .*Ctrl-C", terminal.said), terminal.said
 
 
 def test_control_c_ends_a_run_that_is_stopping_at_once(tmp_path):
