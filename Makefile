@@ -1,5 +1,5 @@
 # On a fresh machine, with only Python (3.11 or newer) and make:
-#   make train   sets up .venv and trains a real model, about ten minutes on two CPU cores
+#   make train   sets up .venv and trains a real model, four to ten minutes on two CPU cores
 #   make test    sets up .venv and runs the tests
 PYTHON ?= python3
 BIN = .venv/bin
