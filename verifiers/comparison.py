@@ -10,7 +10,7 @@ from typing import Any
 
 from verifiers import dates
 from verifiers.evaluation import BITS, WIDE, Inexact, Numeric, Rational, Residue, Undefined, evaluate
-from verifiers.expressions import Node, holds, is_constant, nodes, unknowns
+from verifiers.expressions import Node, holds, is_congruence, is_constant, nodes, unknowns
 from verifiers.measures import Unit, parse_unit
 from verifiers.notation import TooLarge
 from verifiers.readings import FLIPPED, members, name_and_values, substituted
@@ -58,7 +58,7 @@ class Comparison:
             named_alike = gold.op != "relation" or answer.op != "relation" or gold.args[0][0] == answer.args[0][0]
             if gold_name and name and named_alike and not self.same_name(gold_name, name):
                 return False  # But x ∈ [0, 1] is I = [0, 1].
-            if gold_name and name and _is_congruent(golds[-1]) != _is_congruent(answers[-1]):
+            if gold_name and name and is_congruence(golds[-1]) != is_congruence(answers[-1]):
                 return False  # n ≡ 1 (mod 3) is not n = 1.
             if gold_name and name and gold_name.op == name.op == "call":  # f(x) = 2x is f(t) = 2t.
                 bound = {new.args[0]: Node("symbol", ("another",)) for new in gold_name.args[1:]}
@@ -399,10 +399,6 @@ def _is_choice(node: Node) -> bool:
     return (node.op == "text" and " " not in node.args[0] and node.args[0] != "answer") or (
         node.op == "symbol" and re.fullmatch("[A-J]", node.args[0]) is not None
     )
-
-
-def _is_congruent(node: Node) -> bool:
-    return node.op == "mark" and node.args[1].startswith("mod ")
 
 
 def _quantity(node: Node) -> Node:

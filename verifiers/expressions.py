@@ -661,6 +661,11 @@ def is_number(node: Node) -> bool:
     return node.op == "number" or (node.op in ("*", "^", "inverse", "negative") and all(map(is_number, node.args)))
 
 
+def is_congruence(node: Node) -> bool:
+    """Whether `node` is a value modulo some number, 1 (mod 4)."""
+    return node.op == "mark" and node.args[1].startswith("mod ")
+
+
 def nodes(node: Node) -> Iterator[Node]:
     """Every node of a tree, in no order to rely on."""
     left = [node]

@@ -15,7 +15,18 @@ from math import pi
 from verifiers import dates, intervals
 from verifiers.clauses import is_closed, may_hold, without_clauses
 from verifiers.evaluation import Inexact, Numeric, Rational, Undefined, evaluate
-from verifiers.expressions import CARRIED_OUT, Node, holds, is_constant, negate, nodes, number, parse, unknowns
+from verifiers.expressions import (
+    CARRIED_OUT,
+    Node,
+    holds,
+    is_congruence,
+    is_constant,
+    negate,
+    nodes,
+    number,
+    parse,
+    unknowns,
+)
 from verifiers.extraction import boxes, gold_answer
 from verifiers.measures import parse_unit
 from verifiers.notation import MAX_CHARACTERS, TooLarge, Unreadable, normalize
@@ -508,7 +519,7 @@ def _point(node: Node) -> Node | None:
 def _with_modulus(items: Sequence[Node]) -> Sequence[Node]:
     """n ≡ 0, 1 (mod 4): the modulus is that of all."""
     last = items[-1].args[-1] if items[-1].op == "relation" else items[-1]
-    if last.op != "mark" or not last.args[1].startswith("mod "):
+    if not is_congruence(last):
         return items
     return [_marked(item, last.args[1]) for item in items]
 

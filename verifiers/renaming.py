@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from verifiers.clauses import apart, may_hold
-from verifiers.expressions import Node, nodes, unknowns
+from verifiers.expressions import Node, is_congruence, nodes, unknowns
 from verifiers.readings import declared, name_and_values, restricted, solved, subjects, substituted
 
 _CONSTANT = re.compile("C|[Cc]_[0-9]")  # Of integration.
@@ -35,7 +35,7 @@ def renamed(golds: Sequence[Node], answers: Sequence[Node], gold: str, answer: s
     whole = _of_integers(golds, other), _of_integers(answers, free)
     if whole != (golds, answers):
         yield from itertools.product(*whole)
-    if any(map(_modulus, golds)) != any(map(_modulus, answers)):  # 1 (mod 4) for 4k + 1
+    if _are_congruences(golds) != _are_congruences(answers):  # 1 (mod 4) for 4k + 1
         golds, answers = [_as_family(tree) for tree in golds], [_as_family(tree) for tree in answers]
         free, other = free | {"an integer": "Z"}, other | {"an integer": "Z"}
     for tree, said in itertools.product(golds, answers):
@@ -129,14 +129,13 @@ def _spelled(node: Node, letters: set[str]) -> Node:
     return Node(node.op, tuple(_spelled(arg, letters) if isinstance(arg, Node) else arg for arg in node.args))
 
 
-def _modulus(node: Node) -> bool:
-    """Whether a congruence stands in `node`."""
-    return any(part.op == "mark" and part.args[1].startswith("mod ") for part in nodes(node))
+def _are_congruences(trees: Sequence[Node]) -> bool:
+    return any(is_congruence(part) for tree in trees for part in nodes(tree))
 
 
 def _as_family(node: Node) -> Node:
     """4k + 1 for 1 (mod 4), everywhere in `node`."""
-    if node.op == "mark" and node.args[1].startswith("mod "):
+    if is_congruence(node):
         modulus = Node("number", (Fraction(node.args[1].removeprefix("mod ")), 0, 1))
         return Node("+", (Node("*", (modulus, Node("symbol", ("an integer",)))), node.args[0]))
     return Node(node.op, tuple(_as_family(arg) if isinstance(arg, Node) else arg for arg in node.args))
