@@ -391,24 +391,12 @@ class RayPool:
     def tend(self) -> None:
         """Sees what has finished; replaces actors that died and sends again what died with them."""
         import ray
-        from ray import exceptions
 
         sent = {call.ack: call for call in self._calls if call.ack is not None}
         ready = ray.wait(list(sent), num_returns=len(sent), timeout=0)[0] if sent else []
         while ready:
             for ack in ready:
-                call = sent[ack]
-                try:
-                    ray.get(ack)
-                    call.finished = True
-                except exceptions.RayActorError as error:  # Before RayTaskError: it is both where an argument was lost.
-                    self._lose(call, error)
-                except exceptions.ObjectLostError as error:
-                    call.value = call.ack = None
-                    for upstream in call.upstream:
-                        upstream.pool.redo(upstream, error)
-                except exceptions.RayTaskError:
-                    call.finished = True  # The method raised: so does `result`.
+                self._hear(sent[ack])
             # Ray tells one after the other of the calls that died with an actor. Who sends one of them again before it
             # knows of all may let the culprit go on alone, and kill for the third time what its neighbors wait for.
             left = [call for ack, call in sent.items() if call.ack is ack and not call.finished]
@@ -418,6 +406,23 @@ class RayPool:
         for call in self._calls:
             if call.ack is None:
                 self._send(call)
+
+    def _hear(self, call: RayCall) -> None:
+        """Sees how a call has ended: with a result, with its actor, or for want of an argument."""
+        import ray
+        from ray import exceptions
+
+        try:
+            ray.get(call.ack)
+            call.finished = True
+        except exceptions.RayActorError as error:  # Before RayTaskError: it is both where an argument was lost.
+            self._lose(call, error)
+        except exceptions.ObjectLostError as error:
+            call.value = call.ack = None
+            for upstream in call.upstream:
+                upstream.pool.redo(upstream, error)
+        except exceptions.RayTaskError:
+            call.finished = True  # The method raised: so does `result`.
 
     def redo(self, call: RayCall, error: Exception) -> None:
         """Forgets a result that was lost with the machine that held it."""
