@@ -1,12 +1,12 @@
-"""The engine: samples many completions of many prompts at once, in blocks of one shape.
+"""The engine: samples many completions of many prompts at once, in banks and blocks of one shape.
 
-A fixed number of slots decodes together; a slot that finishes is refilled at once. A prompt is computed once for all
+Slots decode together, in banks of one size; a slot that finishes is refilled at once. A prompt is computed once for all
 its samples. What a row samples depends on (seed, stream, index, sample), on its prompt and on the parameters, and on
 nothing else: not on its slot, its neighbors or the order of arrival. On one backend that holds bit for bit: rows that
 are computed together are always as many, a prompt is computed in chunks of fixed columns, and attention takes the
 cache page by page (policy.cache).
 
-Letters: B slots, N prompts of a block, W columns of a chunk, Q columns of a page.
+Letters: B slots of a bank, N prompts of all blocks.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import math
 import time
 import warnings
@@ -24,16 +25,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from policy.cache import Cache, empty_cache
+from policy.bank import Bank, Block, Crew, Start
 from policy.memory import PAGE, PREFIX_BYTES, layout
-from policy.pages import PageTable
 from policy.prefixes import Prefixes
 from policy.programs import STEPS, programs
 from policy.requests import Reply, SamplingOptions, Written, begin, cut_at, stop_at
-from policy.sampling import Law, Sampled, plain_law
+from policy.sampling import Sampled
 from policy.sizes import multiple
 from policy.transformer import fast_dtype, from_host
-from policy.types import Completion, Model, Versioned
+from policy.types import Completion, Model, Params, Versioned
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -52,7 +52,7 @@ class _Request:
     max_turns: int
     on_token: Callable[[Written], None] | None
     started: int = 0
-    place: int | None = None  # Its row in the block of prompts.
+    place: int | None = None  # Of its prompt in the blocks.
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -61,6 +61,8 @@ class _Row:
 
     request: _Request
     sample: int
+    bank: int
+    slot: int  # Of the bank.
     tokens: list[int] = dataclasses.field(default_factory=list)
     mask: list[bool] = dataclasses.field(default_factory=list)
     logprobs: list[float] = dataclasses.field(default_factory=list)
@@ -92,7 +94,8 @@ class Engine:
         """
         Args:
           seed: of all samples, where a request has none of its own.
-          slots: rows that decode together, at least; one is two, more are rounded up to a multiple of 8.
+          slots: rows that decode at once, at least; one is two, more are rounded up to a multiple of 8. On a CPU
+            multiples of 32 are the fastest.
           prompt_columns: the longest prompt.
           max_tokens: the longest completion.
           dtype: of the matrix products; default: what the device is fast at.
@@ -118,20 +121,15 @@ class Engine:
         self._at = layout(slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens)
         self._programs = programs(config, dtype or fast_dtype())
         self._prefixes = Prefixes(prefix_bytes, self._at.chunk)
-        slots = self._at.slots
-        self._empty()
-        self._prompts: Cache | None = None  # Of the block.
-        self._hidden: jax.Array | None = None  # Of the last token of each prompt of the block, [D, N].
-        self._rows: list[_Row | None] = [None] * slots
-        self._token = np.zeros(slots, np.int32)
-        self._position = np.zeros(slots, np.int32)  # Of the token that is to be decoded.
-        self._keys = np.zeros((slots, 2), np.uint32)
-        self._law = plain_law(slots, config.vocab_size)
-        self._banned = jnp.array(self._law.banned)  # On the device; a copy.
+        self._banks = [Bank(config, self._programs, self._at) for _ in range(self._at.banks)]
+        self._blocks: list[Block] = []  # Made when the first prompt comes.
+        self._hidden: jax.Array | None = None  # Of the last token of each prompt of the blocks, [D, N].
+        self._crew = Crew(max(self._at.banks, self._at.blocks))
+        self._rows: list[list[_Row | None]] = [[None] * self._at.width for _ in self._banks]
         self._ends = jnp.array(list(self._tokenizer.ends), jnp.int32)
         self._alive: dict[Hashable, _Request] = {}
         self._waiting: collections.deque[_Request] = collections.deque()
-        self._params = None
+        self._params: Params = {}
         self.version: int | None = None
 
     @property
@@ -147,18 +145,13 @@ class Engine:
         """
         if not self.idle:
             raise RuntimeError("Engine.load: completions are being written; step until the engine is idle.")
-        self._params = None  # The old ones go before the new ones come.
+        self._params = {}  # The old ones go before the new ones come.
         self._params = from_host(params.params)
         self.version = params.version
         self._prefixes.clear()
-        if self._pages.count > self._at.slots:
-            self._empty()
-
-    def _empty(self) -> None:
-        """Makes a cache with a page a slot."""
-        self._pages = PageTable(self._at.slots, self._at.pages, PAGE)
-        self._cache: Cache = ()  # The old one goes before the new one comes.
-        self._cache = empty_cache(self._config, self._at.slots, PAGE)
+        for bank in self._banks:
+            if bank.pages.count > self._at.width:
+                bank.empty()
 
     def submit(
         self,
@@ -234,9 +227,9 @@ class Engine:
             return False
         if request.started < len(request.completions):
             self._waiting.remove(request)
-        for slot, row in enumerate(self._rows):
-            if row is not None and row.request is request:
-                self._free(slot)
+        for row in self._written():
+            if row.request is request:
+                self._free(row)
         return True
 
     def step(self) -> Finished:
@@ -253,46 +246,53 @@ class Engine:
         if self.version is None:
             raise RuntimeError("Engine.step: load parameters first.")
         finished = self._resume() + self._fill()
-        live = [slot for slot, row in enumerate(self._rows) if row is not None and row.reply is None]
-        if live:
+        rows = self._written()
+        if live := [row for row in rows if row.reply is None]:
             finished += self._decode(live)
-        elif waiting := {row.reply: row.deadline for row in self._rows if row is not None and row.reply is not None}:
+        elif waiting := {row.reply: row.deadline for row in rows if row.reply is not None}:
             left = min(waiting.values()) - time.monotonic()
             limit = min(max(left, 0.0), _LONGEST_WAIT)
             concurrent.futures.wait(waiting, limit, return_when=concurrent.futures.FIRST_COMPLETED)
             finished += self._resume()
         return finished
 
-    def _decode(self, live: list[int]) -> Finished:
-        """Decodes as many tokens of the slots `live` as may come before the host has a say."""
-        rows, left = [self._row(slot) for slot in live], np.zeros(len(self._rows), np.int32)
+    def _written(self) -> list[_Row]:
+        """What the slots hold."""
+        return [row for rows in self._rows for row in rows if row is not None]
+
+    def _decode(self, live: list[_Row]) -> Finished:
+        """Decodes as many tokens of the rows `live` as may come before the host has a say."""
         one = (
             self._waiting  # For a slot.
-            or any(row is not None and row.reply is not None for row in self._rows)
-            or any(row.pending or row.request.on_token is not None for row in rows)
-            or (self._law.forced[live] >= 0).any()
+            or len(live) < len(self._written())  # An environment may answer.
+            or any(row.pending or row.request.on_token is not None for row in live)
+            or any((bank.law.forced >= 0).any() for bank in self._banks)
         )
-        left[live] = 1 if one else [min(row.request.max_tokens - len(row.tokens), STEPS) for row in rows]
-        last = self._position + np.maximum(left - 1, 0)
-        self._reach({slot: int(last[slot]) for slot, row in enumerate(self._rows) if row is not None})
-        steps, sampled, self._cache = self._programs.decode(
-            self._params, self._token, self._position, left, self._ends, self._keys, self._device_law(),
-            self._pages.arrays(), self._cache,
-        )  # fmt: skip
-        # Before its inputs change: on a CPU the computation may read them in place.
-        steps, sampled = jax.device_get((steps, sampled))
+        left = np.zeros((len(self._banks), self._at.width), np.int32)
+        for row in live:
+            left[row.bank, row.slot] = 1 if one else min(row.request.max_tokens - len(row.tokens), STEPS)
+        at_work = [i for i in range(len(self._banks)) if left[i].any()]
+
+        def decode(i: int) -> tuple[int, Sampled]:
+            used = [slot for slot, row in enumerate(self._rows[i]) if row is not None]
+            return self._banks[i].decode(self._params, left[i], used, self._ends)
+
         finished = []
-        for i in range(steps):
-            going = [slot for slot, row in zip(live, rows, strict=True) if self._rows[slot] is row and not row.reply]
-            self._position[going] += 1
-            finished += self._write(going, Sampled(*(x[i] for x in sampled)))
+        for i, (steps, sampled) in zip(
+            at_work, self._crew.all([functools.partial(decode, i) for i in at_work]), strict=True
+        ):
+            rows = [row for row in live if row.bank == i]
+            for step in range(steps):
+                going = [row for row in rows if self._holds(row) and not row.reply]
+                self._banks[i].position[[row.slot for row in going]] += 1
+                finished += self._write(going, Sampled(*(x[step] for x in sampled)))
         return finished
 
     def _resume(self) -> Finished:
         """Goes on with the rows whose environment has answered."""
         finished = []
-        for slot, row in enumerate(self._rows):
-            if row is None or row.reply is None:
+        for row in self._written():
+            if row.reply is None:
                 continue
             request, reply = row.request, row.reply
             if reply.done():
@@ -304,15 +304,15 @@ class Engine:
             appended = None if error else reply.result()
             row.reply = None
             if error:
-                finished += self._end(slot, "error")
+                finished += self._end(row, "error")
                 reason = f"{type(error).__name__}: {error}"[:500]
                 warnings.warn(f"The environment of request {request.name!r} failed: {reason}", stacklevel=3)
             elif appended is None:
-                finished += self._end(slot, "stop")
+                finished += self._end(row, "stop")
             elif row.turns == request.max_turns:
-                finished += self._end(slot, "turns")
+                finished += self._end(row, "turns")
             elif len(row.tokens) + len(appended) >= request.max_tokens:
-                finished += self._end(slot, "length")
+                finished += self._end(row, "length")
             else:
                 row.pending.extend(appended)
         return finished
@@ -320,57 +320,57 @@ class Engine:
     def _fill(self) -> Finished:
         """Puts waiting samples into free slots, each with its first token."""
         finished = []
-        while self._waiting and None in self._rows:
+        while self._waiting and any(None in rows for rows in self._rows):
             if self._waiting[0].place is None:
                 self._prefill()
-            taken: list[int] = []
-            for slot in [slot for slot, row in enumerate(self._rows) if row is None]:
+            taken: list[_Row] = []
+            for bank, slot in [
+                (i, j) for i, rows in enumerate(self._rows) for j, row in enumerate(rows) if row is None
+            ]:
                 if not self._waiting or self._waiting[0].place is None:
                     break
                 request = self._waiting[0]
-                self._rows[slot] = _Row(request, request.started)
+                row = self._rows[bank][slot] = _Row(request, request.started, bank, slot)
                 request.started += 1
-                taken.append(slot)
+                taken.append(row)
                 if request.started == len(request.completions):
                     self._waiting.popleft()
             finished += self._start(taken)
         return finished
 
     def _prefill(self) -> None:
-        """Computes the next prompts as one block, a chunk of each at a time; equal ones once.
+        """Computes the next prompts, as many as the blocks hold; equal ones once.
 
-        A prompt whose first chunks are kept begins after them; one that is done computes its last chunk again.
+        A prompt whose first chunks are kept begins after them.
         """
         assert self.version is not None
-        n, w = self._at.rows, self._at.chunk
-        prompts: dict[bytes, np.ndarray] = {}  # By their places.
+        n = self._at.blocks * self._at.rows
+        places: dict[bytes, int] = {}  # Of the next prompts: the blocks take turns.
+        prompts: list[list[np.ndarray]] = [[] for _ in range(self._at.blocks)]
         for request in self._waiting:
             name = request.prompt.tobytes()
-            if len(prompts) == n and name not in prompts:
+            if len(places) == n and name not in places:
                 break
-            prompts.setdefault(name, request.prompt)
-            request.place = list(prompts).index(name)
-        if self._prompts is None:
-            self._prompts = empty_cache(self._config, n * self._at.chunks, w)
-        at, final = np.zeros((2, n), np.int32)  # Chunks.
-        for place, prompt in enumerate(prompts.values()):
-            known = self._prefixes.find(self.version, prompt)
-            for i, chunk in enumerate(known):
-                to = np.array([i * n + place], np.int32)
-                self._prompts = self._programs.copy(self._prompts, chunk, 1, to, *np.zeros((2, 1), np.int32))
-            at[place], final[place] = len(known), (len(prompt) - 1) // w
-        for _ in range(int((final - at).max()) + 1):
-            tokens, last = np.full((n, w), self._tokenizer.pad, np.int32), np.zeros(n, np.int32)
-            for place, prompt in enumerate(prompts.values()):
-                chunk = prompt[at[place] * w : (at[place] + 1) * w]
-                tokens[place, : len(chunk)], last[place] = chunk, len(chunk) - 1
-            self._hidden, self._prompts = self._programs.prefill(self._params, tokens, at * w, last, self._prompts)
-            at = np.minimum(at + 1, final)
-        for place, prompt in enumerate(prompts.values()):
-            self._keep(place, prompt)
+            if name not in places:
+                block = prompts[len(places) % self._at.blocks]
+                places[name] = len(places) % self._at.blocks * self._at.rows + len(block)
+                block.append(request.prompt)
+            request.place = places[name]
+        if not self._blocks:
+            pad = self._tokenizer.pad
+            self._blocks = [Block(self._config, self._programs, self._at, pad) for _ in range(self._at.blocks)]
+        calls = []
+        for block, some in zip(self._blocks, prompts, strict=True):
+            known = [self._prefixes.find(self.version, prompt) for prompt in some]
+            calls += [functools.partial(block.compute, self._params, some, known)] if some else []
+        hidden = self._crew.all(calls)
+        self._hidden = jnp.concatenate(hidden + hidden[:1] * (self._at.blocks - len(hidden)), axis=1)
+        for block, some in zip(self._blocks, prompts, strict=True):
+            for row, prompt in enumerate(some):
+                self._keep(block, row, prompt)
 
-    def _keep(self, place: int, prompt: np.ndarray) -> None:
-        """Keeps the whole chunks of a prompt of the block."""
+    def _keep(self, block: Block, row: int, prompt: np.ndarray) -> None:
+        """Keeps the whole chunks of a prompt."""
         assert self.version is not None
         w = self._at.chunk
         if self._at.chunks == 1 or not self._prefixes.room:  # No prompt goes on after a whole chunk.
@@ -378,101 +378,63 @@ class Engine:
         for i in range(len(prompt) // w):
             known = prompt[: (i + 1) * w]
             if not self._prefixes.holds(self.version, known):
-                chunk = self._programs.take(self._prompts, i * self._at.rows + place)
-                self._prefixes.keep(self.version, known, chunk)
+                self._prefixes.keep(self.version, known, block.chunk(row, i))
 
-    def _start(self, taken: list[int]) -> Finished:
-        n, w = len(self._rows), self._at.chunk
-        source = np.zeros(n, np.int32)
-        names = np.zeros((4, n), np.uint32)  # seed, stream, index, sample
-        copies: list[tuple[int, int, int]] = []  # As `copy_pages` takes them.
-        for slot in taken:
-            row = self._row(slot)
+    def _start(self, taken: list[_Row]) -> Finished:
+        starts: list[list[Start]] = [[] for _ in self._banks]
+        for row in taken:
             request, options = row.request, row.request.options
             assert request.place is not None
-            source[slot] = request.place
             seed = self._seed if options.seed is None else options.seed
-            names[:, slot] = seed, request.stream, request.index, row.sample
-            self._position[slot] = len(request.prompt)
-            self._set_law(slot, options)
-        keys = np.asarray(self._programs.keys(*names))
-        self._keys[taken] = keys[taken]
-        self._reach({slot: int(self._position[slot]) - 1 for slot in taken})
-        for slot in taken:
-            for column in range(0, self._position[slot], PAGE):
-                chunk = column // w * self._at.rows + source[slot]
-                copies.append((self._pages.page(slot, column), chunk, column % w))
-        for some in (copies[i : i + n] for i in range(0, len(copies), n)):
-            arrays = np.zeros((3, n), np.int32)
-            arrays[:, : len(some)] = np.array(some).T
-            self._cache = self._programs.copy(self._cache, self._prompts, len(some), *arrays)
-        logits = self._programs.head(self._params, self._hidden, source)
-        sampled = self._programs.draw(logits, self._keys, self._position, self._device_law())
-        return self._write(taken, jax.device_get(sampled))
+            names = seed, request.stream, request.index, row.sample
+            starts[row.bank].append(Start(row.slot, request.place, len(request.prompt), names, options))
+        at_work, hidden = [i for i in range(len(self._banks)) if starts[i]], self._hidden
+        assert hidden is not None
 
-    def _reach(self, columns: dict[int, int]) -> None:
-        """Gives slots the pages up to a column each."""
-        before = self._pages.count
-        for slot, column in columns.items():
-            self._pages.reach(slot, column)
-        if self._pages.count > before:
-            cache, self._cache = list(self._cache), ()
-            for i in range(len(cache)):  # One after the other, so that only one is there twice.
-                k, v = cache[i]
-                cache[i] = self._programs.grow(k, self._pages.count), self._programs.grow(v, self._pages.count)
-            self._cache = tuple(cache)
+        def start(i: int) -> Sampled:
+            return self._banks[i].start(self._params, starts[i], self._blocks, hidden)
 
-    def _set_law(self, slot: int, options: SamplingOptions) -> None:
-        law = self._law
-        law.temperature[slot], law.top_k[slot] = options.temperature, min(options.top_k, self._config.vocab_size)
-        law.top_p[slot], law.min_p[slot] = options.top_p, options.min_p
-        law.forced[slot] = options.forced[0] if options.forced else -1
-        if options.banned or law.banned[:, slot].any():
-            law.banned[:, slot] = False
-            law.banned[list(options.banned), slot] = True
-            self._banned = jnp.array(law.banned)
+        finished = []
+        for i, sampled in zip(at_work, self._crew.all([functools.partial(start, i) for i in at_work]), strict=True):
+            finished += self._write([row for row in taken if row.bank == i], sampled)
+        return finished
 
-    def _device_law(self) -> Law:
-        return self._law._replace(banned=self._banned)
-
-    def _write(self, slots: list[int], sampled: Sampled) -> Finished:
-        """Appends each slot's token; frees the slots that are done."""
+    def _write(self, rows: list[_Row], sampled: Sampled) -> Finished:
+        """Appends the token of each row, all of one bank; frees the slots that are done."""
         token, logprob, policy_logprob = sampled
-        if not np.isfinite(policy_logprob[slots]).all():
+        if not np.isfinite(policy_logprob[[row.slot for row in rows]]).all():
             raise FloatingPointError(
                 f"The logits of version {self.version} are not finite: the policy has diverged. "
                 "Lower the learning rate, or go back to an earlier checkpoint."
             )
         finished = []
-        for slot in slots:
-            row = self._rows[slot]
-            if row is None:  # Whoever was told of a token has cancelled the request.
+        for row in rows:
+            if not self._holds(row):  # Whoever was told of a token has cancelled the request.
                 continue
             if row.pending:  # What was sampled after another's token is not read.
-                self._append(slot, row.pending.popleft(), False, 0.0, 0.0)
+                self._append(row, row.pending.popleft(), False, 0.0, 0.0)
                 if not row.pending:
                     row.turn = len(row.tokens)
                 continue
-            self._append(slot, int(token[slot]), True, float(logprob[slot]), float(policy_logprob[slot]))
-            if self._rows[slot] is row:
-                finished += self._after(slot)
+            at = row.slot
+            self._append(row, int(token[at]), True, float(logprob[at]), float(policy_logprob[at]))
+            if self._holds(row):
+                finished += self._after(row)
         return finished
 
-    def _append(self, slot: int, token: int, mask: bool, logprob: float, policy_logprob: float) -> None:
-        row = self._row(slot)
+    def _append(self, row: _Row, token: int, mask: bool, logprob: float, policy_logprob: float) -> None:
         row.tokens.append(token)
         row.mask.append(mask)
         row.logprobs.append(logprob)
         row.policy_logprobs.append(policy_logprob)
-        self._token[slot] = token
-        forced = row.request.options.forced
-        self._law.forced[slot] = forced[len(row.tokens)] if len(row.tokens) < len(forced) else -1
+        bank, forced = self._banks[row.bank], row.request.options.forced
+        bank.token[row.slot] = token
+        bank.law.forced[row.slot] = forced[len(row.tokens)] if len(row.tokens) < len(forced) else -1
         if row.request.on_token is not None:
             row.request.on_token(Written(row.sample, token, mask, logprob))
 
-    def _after(self, slot: int) -> Finished:
+    def _after(self, row: _Row) -> Finished:
         """What follows the policy's token: the end of its turn, the end of the completion, or nothing."""
-        row = self._row(slot)
         request, options = row.request, row.request.options
         ended = (
             row.tokens[-1] in self._tokenizer.ends
@@ -486,30 +448,26 @@ class Engine:
             row.deadline = time.monotonic() + request.reply_seconds
             return []
         if ended or len(row.tokens) == request.max_tokens:
-            return self._end(slot, "stop" if ended else "length")
+            return self._end(row, "stop" if ended else "length")
         return []
 
-    def _end(self, slot: int, finish: Literal["stop", "length", "turns", "error"]) -> Finished:
-        row = self._row(slot)
+    def _end(self, row: _Row, finish: Literal["stop", "length", "turns", "error"]) -> Finished:
         request = row.request
         request.completions[row.sample] = self._completion(row, finish)
-        self._free(slot)
+        self._free(row)
         done = [completion for completion in request.completions if completion is not None]
         if len(done) < len(request.completions):
             return []
         del self._alive[request.name]
         return [(request.name, done)]
 
-    def _free(self, slot: int) -> None:
-        self._rows[slot] = None
-        self._position[slot] = 0
-        self._pages.free(slot)
-        self._set_law(slot, _GREEDY)  # Which costs nothing.
+    def _free(self, row: _Row) -> None:
+        self._rows[row.bank][row.slot] = None
+        self._banks[row.bank].free(row.slot)
 
-    def _row(self, slot: int) -> _Row:
-        row = self._rows[slot]
-        assert row is not None
-        return row
+    def _holds(self, row: _Row) -> bool:
+        """Whether the row is in its slot still."""
+        return self._rows[row.bank][row.slot] is row
 
     def _completion(self, row: _Row, finish: Literal["stop", "length", "turns", "error"]) -> Completion:
         assert self.version is not None
@@ -528,4 +486,3 @@ class Engine:
 
 
 _LONGEST_WAIT = 86_400.0  # Seconds; the system's clock has an end, after which to wait is an error.
-_GREEDY = SamplingOptions(temperature=0)

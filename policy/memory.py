@@ -6,13 +6,16 @@ import functools
 import math
 from typing import NamedTuple
 
+import jax
+
 from policy.sampling import BLOCK, GROUP, NEAR
 from policy.sizes import multiple
 from policy.transformer import parameter_shapes
 from policy.types import TransformerConfig
 
 ROWS = 8  # Slots come in so many: the rest of a vector is computed by other instructions, which round otherwise.
-PREFILL_ROWS = 8  # Prompts that are computed together, at most.
+BANK = 32  # Slots of a bank on a CPU, at least, where there are several: with fewer, reading the weights costs more.
+PREFILL_ROWS = 8  # Prompts that are computed at once, at most.
 CHUNK = 64  # Columns of a prompt that are computed together.
 PAGE = 32  # Columns of a page of the cache. All lengths are multiples of it.
 PREFIX_BYTES = 2**28  # Of chunks of prompts that are kept.
@@ -21,11 +24,18 @@ PREFIX_BYTES = 2**28  # Of chunks of prompts that are kept.
 class Layout(NamedTuple):
     """The sizes of an engine, from what its caller asked for."""
 
-    slots: int
-    rows: int  # Prompts that are computed together: no more than slots were asked for.
+    banks: int  # Of slots that decode together.
+    width: int  # Slots of a bank.
+    blocks: int  # Of prompts that are computed together.
+    rows: int  # Prompts of a block: no more than slots were asked for.
     chunk: int  # Columns.
     chunks: int  # Of a prompt, at most.
     pages: int  # Of a slot, at most.
+
+    @property
+    def slots(self) -> int:
+        """Of all banks."""
+        return self.banks * self.width
 
 
 def layout(*, slots: int, prompt_columns: int, max_tokens: int) -> Layout:
@@ -33,9 +43,14 @@ def layout(*, slots: int, prompt_columns: int, max_tokens: int) -> Layout:
     prompt = multiple(prompt_columns, PAGE)
     chunk = min(prompt, CHUNK)
     pages = multiple(prompt + max_tokens, PAGE) // PAGE
+    rows = min(slots, PREFILL_ROWS)
     # One slot becomes two: XLA:CPU takes a product with one column for a vector's, which reads a weight half as fast.
-    slots, rows = (multiple(slots, ROWS) if slots > 1 else 2), min(slots, PREFILL_ROWS)
-    return Layout(slots, rows, chunk, -(-prompt // chunk), pages)
+    slots = multiple(slots, ROWS) if slots > 1 else 2
+    banks = blocks = 1
+    if jax.default_backend() == "cpu":  # Banks: as many as can be, all of one width.
+        banks = next(n for n in range(max(slots // BANK, 1), 0, -1) if n == 1 or slots % (n * ROWS) == 0)
+        blocks = 2 if rows == PREFILL_ROWS else 1
+    return Layout(banks, slots // banks, blocks, rows // blocks, chunk, -(-prompt // chunk), pages)
 
 
 class EngineMemory(NamedTuple):
@@ -68,10 +83,10 @@ def engine_memory(
     slot = token * PAGE * at.pages
     parameters = sum(math.prod(shape) * (size if len(shape) > 1 else 4) for shape in _shapes(c))
     parameters += 2 * c.vocab_size * c.width if dtype == "bfloat16" else 0
-    prompts = at.rows * at.chunks * at.chunk * token
+    prompts = at.blocks * at.rows * at.chunks * at.chunk * token
     kept = prefix_bytes // (at.chunk * token) * at.chunk * token if prompt_columns > at.chunk else 0
 
-    n = at.rows * at.chunk  # Columns of a chunk of prompts.
+    n = at.blocks * at.rows * at.chunk  # Columns of a chunk of prompts.
     qkv = 4 * n * (c.num_heads + 2 * c.num_kv_heads) * c.head_dim
     attention = 2 * (4 * n * c.num_heads * at.chunk + qkv)  # Scores and their exponentials; before and after rotation.
     mlp = 3 * 4 * n * max(c.mlp_width, c.experts_per_token * c.expert_width)

@@ -66,3 +66,17 @@ def groups(n: int = 3, size: int = 4, seed: int = 0, longest: int = 24) -> list[
             rollouts.append(Rollout(completion(prompt, int(rng.integers(1, longest)), rng), verdict))
         made.append(Group(i, Problem(f"p{i}", "", ""), tuple(rollouts)))
     return made
+
+
+def watch(made, name, told):
+    """Tells what each dispatch of one of an engine's compiled functions returns."""
+    program = getattr(made._programs, name)
+
+    def watched(*inputs):
+        out = program(*inputs)
+        told(out)
+        return out
+
+    made._programs = made._programs._replace(**{name: watched})
+    for part in (*made._banks, *made._blocks):
+        part._programs = made._programs

@@ -24,24 +24,25 @@ SHAPE = TransformerConfig(
 
 
 def compile_all(config, dtype, **sizes):
-    """Compiled: a decode step with all its pages, a chunk of prompts, a draw; and the bytes of the parameters."""
+    """Compiled: a decode step of a bank with all its pages, a chunk of a block of prompts, a draw of a bank; and the
+    bytes of the parameters."""
     master = jax.eval_shape(make_policy(config).init, jax.random.key(0))
     params = dict(jax.eval_shape(lambda tree: engine_params(tree, jnp.dtype(dtype)), master))
     shape = jax.ShapeDtypeStruct
     if dtype == "bfloat16":
         params["rows"] = {"w": shape((config.vocab_size, config.width), np.uint16)}
     at = layout(**sizes)
-    slots, n = shape((at.slots,), np.int32), shape((at.rows,), np.int32)
+    slots, n = shape((at.width,), np.int32), shape((at.rows,), np.int32)
     functions = programs(config, dtype)
-    pages = PageTable(at.slots, at.pages, PAGE)
-    for slot in range(at.slots):
+    pages = PageTable(at.width, at.pages, PAGE)
+    for slot in range(at.width):
         pages.reach(slot, at.pages * PAGE - 1)
-    assert pages.count == at.slots * at.pages
+    assert pages.count == at.width * at.pages
     cache = jax.eval_shape(lambda: empty_cache(config, pages.count, PAGE))
-    law, keys = plain_law(at.slots, config.vocab_size), shape((at.slots, 2), np.uint32)
+    law, keys = plain_law(at.width, config.vocab_size), shape((at.width, 2), np.uint32)
     ends = shape((2,), np.int32)
     decode = functions.decode.lower(params, slots, slots, slots, ends, keys, law, pages.arrays(), cache)
-    draw = functions.draw.lower(shape((config.vocab_size, at.slots), np.float32), keys, slots, law)
+    draw = functions.draw.lower(shape((config.vocab_size, at.width), np.float32), keys, slots, law)
     prompts = jax.eval_shape(lambda: empty_cache(config, at.rows * at.chunks, at.chunk))
     prefill = functions.prefill.lower(params, shape((at.rows, at.chunk), np.int32), n, n, prompts)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
@@ -64,13 +65,15 @@ def test_memory_is_what_the_compiled_programs_take(dtype, slots, prompt, more):
     said = engine_memory(SHAPE, dtype=dtype, prefix_bytes=2**20, **sizes)
     assert said.parameters == parameters
     d, p, s = decode.memory_analysis(), prefill.memory_analysis(), draw.memory_analysis()
-    assert said.cache == d.alias_size_in_bytes
+    at = layout(**sizes)
+    assert (at.banks, at.blocks) == {1: (1, 1), 16: (1, 2), 64: (2, 2)}[slots]
+    assert said.cache == at.banks * d.alias_size_in_bytes
     kept = 2**20 // (64 * said.token) * 64 * said.token if prompt > 64 else 0
-    slots = layout(**sizes).slots
-    bans = slots * SHAPE.vocab_size
-    peak = parameters + said.cache + p.alias_size_in_bytes + kept + bans
-    temporary = [x.temp_size_in_bytes for x in (d, p, s)]
-    logits = 4 * slots * SHAPE.vocab_size
+    bans = at.slots * SHAPE.vocab_size
+    peak = parameters + said.cache + at.blocks * p.alias_size_in_bytes + kept + bans
+    together = (at.banks, d), (at.blocks, p), (at.banks, s)  # All banks may compute at once, or all blocks.
+    temporary = [n * x.temp_size_in_bytes for n, x in together]
+    logits = 4 * at.slots * SHAPE.vocab_size
     peak += max(temporary[0] + logits, temporary[1], temporary[2] + logits)
     assert abs(said.peak / peak - 1) < 0.1, (said, peak, temporary)
 
@@ -81,8 +84,9 @@ def test_the_cache_is_as_large_as_said():
         dtype="float32",
     )  # fmt: skip
     said = engine_memory(SHAPE, slots=9, prompt_columns=33, max_tokens=40, dtype="float32")
-    made._reach(dict.fromkeys(range(16), 127))
-    assert sum(x.nbytes for x in jax.tree.leaves(made._cache)) == said.cache == 16 * said.slot
+    (bank,) = made._banks
+    bank.reach(dict.fromkeys(range(16), 127))
+    assert sum(x.nbytes for x in jax.tree.leaves(bank.cache)) == said.cache == 16 * said.slot
     assert said.slot == 128 * said.token  # 64 columns of the prompt, and 40, up to the next 32.
     assert said.token == 2 * 4 * 3 * 64
 
@@ -93,11 +97,31 @@ def test_the_cache_grows_to_what_was_said_and_no_further():
         dtype="float32",
     )  # fmt: skip
     said = engine_memory(SHAPE, slots=8, prompt_columns=33, max_tokens=600, dtype="float32")
+    (bank,) = made._banks
     for slot in range(8):
-        made._reach({slot: 663})  # 21 pages.
-        pages, needed = sum(x.nbytes for x in jax.tree.leaves(made._cache)) / (PAGE * said.token), 20 * slot + 28
+        bank.reach({slot: 663})  # 21 pages.
+        pages, needed = sum(x.nbytes for x in jax.tree.leaves(bank.cache)) / (PAGE * said.token), 20 * slot + 28
         assert needed <= pages <= 1.25 * needed + 8
     assert pages * PAGE * said.token == said.cache
+
+
+@pytest.mark.parametrize(
+    ("slots", "banks", "width"),
+    [
+        (1, 1, 2),
+        (2, 1, 8),
+        (9, 1, 16),
+        (56, 1, 56),
+        (64, 2, 32),
+        (72, 1, 72),
+        (80, 2, 40),
+        (128, 4, 32),
+        (1000, 25, 40),
+    ],
+)
+def test_slots_are_cut_into_banks_of_one_width(slots, banks, width):
+    at = layout(slots=slots, prompt_columns=64, max_tokens=64)
+    assert (at.banks, at.width, at.slots) == (banks, width, banks * width)
 
 
 def test_no_chunk_is_kept_that_no_prompt_could_go_on_from():
@@ -151,7 +175,7 @@ def test_bfloat16_programs_convert_no_weight_and_copy_no_cache():
     control = jax.jit(lambda table: table.astype(jnp.float32)).lower(table).compile()
     assert converted(control.as_text(), weights)  # The check sees what it is for.
     k, c = SHAPE.num_kv_heads, SHAPE.head_dim
-    for compiled, n, columns in ((decode, 5 * slots, PAGE), (prefill, 2 * PREFILL_ROWS, 64)):
+    for compiled, n, columns in ((decode, 5 * slots, PAGE), (prefill, PREFILL_ROWS, 64)):
         for shape in (f"f32[{n},{k},{c},{columns}]", f"f32[{n},{k},{columns},{c}]"):
             copies = re.findall(rf"= {re.escape(shape)}\S* (copy|convert|transpose|select)\(", compiled.as_text())
             assert not copies, (shape, copies)

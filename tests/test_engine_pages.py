@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import threading
+import time
 
 import jax
 import numpy as np
@@ -11,6 +13,7 @@ from test_engine import assert_same_bits
 
 from policy import Engine, SamplingOptions, Versioned, layout, make_policy
 from policy.attention import key_tiles
+from policy.bank import Crew
 from policy.cache import NOBODY
 from policy.memory import CHUNK, PAGE
 from policy.pages import PageTable
@@ -27,9 +30,11 @@ def load(config, seed=0):
     return jax.tree.map(lambda p: p * 4 if p.ndim == 2 else p, layout.random(config, seed))
 
 
-def engine(config=CONFIG, *, dtype="float32", prompt_columns=4096, max_tokens=200, seed=0, version=3, **settings):
+def engine(
+    config=CONFIG, *, dtype="float32", slots=8, prompt_columns=4096, max_tokens=200, seed=0, version=3, **settings
+):
     made = Engine(
-        dataclasses.replace(small.MODEL, config=config), seed=7, slots=8, prompt_columns=prompt_columns,
+        dataclasses.replace(small.MODEL, config=config), seed=7, slots=slots, prompt_columns=prompt_columns,
         max_tokens=max_tokens, dtype=dtype, **settings,
     )  # fmt: skip
     made.load(versioned(config, version, seed, dtype))
@@ -41,9 +46,10 @@ def roomy(made, *, pages=None, slots=1):
 
     Each size of the cache is compiled: those on the way to this one are not.
     """
-    made._reach(dict.fromkeys(range(slots), (pages or made._at.pages) * PAGE - 1))
+    (bank,) = made._banks
+    bank.reach(dict.fromkeys(range(slots), (pages or made._at.pages) * PAGE - 1))
     for slot in range(slots):
-        made._pages.free(slot)
+        bank.pages.free(slot)
     return made
 
 
@@ -91,7 +97,7 @@ def test_neighbors_order_pages_and_prefixes_change_no_bit():
     alone = {}
     for name in names:
         alone.update(run(plain, [name]))
-    assert made._pages.count > plain._pages.count > 8  # Both have grown.
+    assert made._banks[0].pages.count > plain._banks[0].pages.count > 8  # Both have grown.
     assert_same(together, alone)
     assert not plain._prefixes.bytes
     for seed in range(3):  # Now all prefixes are kept.
@@ -105,13 +111,8 @@ def test_bits_do_not_depend_on_how_far_the_cache_has_grown():
     first, names, counts = None, [0, 1, 2, 3], set()
     for pages in (1, 3, 64):  # Up to 2048 columns a slot.
         made = roomy(engine(prompt_columns=64, max_tokens=64 * PAGE - 64), pages=pages, slots=8)
-        decode = made._programs.decode
-
-        def counting(*inputs, made=made, decode=decode):
-            counts.add(made._pages.count)
-            return decode(*inputs)
-
-        made._programs = made._programs._replace(decode=counting)
+        (bank,) = made._banks
+        small.watch(made, "decode", lambda out, bank=bank: counts.add(bank.pages.count))
         done = run(made, names, between=1)
         first = first or done
         assert_same(first, done)
@@ -131,24 +132,74 @@ def test_a_prefix_that_is_kept_is_used_and_changes_no_bit(dtype):
     other[CHUNK] += 1
     assert len(made._prefixes.find(3, other)) == 1  # All tokens are compared.
     calls = []
-    prefill = made._programs.prefill
-    made._programs = made._programs._replace(prefill=lambda *x: calls.append(1) or prefill(*x))
+    small.watch(made, "prefill", calls.append)
     assert_same(run(made, [11, 12]), miss | run(fresh, [12]))
     assert len(calls) == 2  # A chunk each, where a miss computes four.
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_bits_do_not_depend_on_the_bank(dtype):
+    """In a bank beside a longer one, which grow apart, alone in the first one, and after all slots were in use."""
+    made = engine(dtype=dtype, slots=64, prompt_columns=64, max_tokens=160)
+    rng = np.random.default_rng(8)
+    asked = [(rng.integers(2, 258, n).tolist(), tokens) for n, tokens in ((40, 150), (33, 20), (5, 60), (64, 30))]
+
+    def sample(names, samples):
+        for name in names:
+            prompt, tokens = asked[name]
+            limit = SamplingOptions(max_tokens=tokens)
+            made.submit(name, prompt, samples=samples, options=limit, index=name)
+        done, banks = {}, set()
+        while not made.idle:
+            done.update(made.step())
+            banks |= {(row.request.name, row.bank) for row in made._written()}
+        return done, banks
+
+    first, banks = sample([0, 1, 2, 3], 16)
+    assert banks == {(0, 0), (1, 0), (2, 1), (3, 1)}
+    assert made._banks[0].pages.count > made._banks[1].pages.count > 32
+    other, banks = sample([3, 2, 1, 0], 16)
+    assert banks == {(3, 0), (2, 0), (1, 1), (0, 1)}
+    assert_same(first, other)
+    for name in range(4):
+        alone, banks = sample([name], 2)
+        assert banks == {(name, 0)}
+        assert_same({name: first[name][:2]}, alone)
+    refilled, banks = sample([0, 1, 2, 3], 40)
+    assert {(1, 0), (1, 1)} <= banks
+    assert_same(first, {name: completions[:16] for name, completions in refilled.items()})
+
+
+def test_a_dispatch_that_fails_waits_for_the_others():
+    """An error in one bank is raised when the other one computes no more."""
+    crew, going, ended = Crew(2), threading.Event(), []
+
+    def fails():
+        assert going.wait(60)
+        raise RuntimeError("the first bank")
+
+    def computes():
+        going.set()
+        time.sleep(0.2)
+        ended.append(True)
+
+    with pytest.raises(RuntimeError, match="the first bank"):
+        crew.all([fails, computes])
+    assert ended == [True]
+    assert crew.all([lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
 
 
 def test_equal_prompts_are_computed_once():
     made, calls = roomy(engine(prompt_columns=64, max_tokens=64), slots=8), []
     alone = run(made, [2, 3])
-    prefill = made._programs.prefill
-    made._programs = made._programs._replace(prefill=lambda *x: calls.append(1) or prefill(*x))
+    small.watch(made, "prefill", calls.append)
     done = {}
     for i in range(40):
         prompt, tokens, samples = requests()[2 + i % 2]
         made.submit(i, prompt, samples=samples, options=SamplingOptions(max_tokens=tokens), index=2 + i % 2)
     while not made.idle:
         done.update(made.step())
-    assert len(calls) == 1
+    assert len(calls) == 2  # A block each.
     for i in range(40):
         assert_same({0: done[i]}, {0: alone[2 + i % 2]})
 

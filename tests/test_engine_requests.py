@@ -119,14 +119,8 @@ def test_tokens_are_told_as_they_come():
 
 def counted(made):
     """The engine, and a list of how many tokens each of its dispatches decodes in a row."""
-    steps, decode = [], made._programs.decode
-
-    def counting(*inputs):
-        out = decode(*inputs)
-        steps.append(int(out[0]))
-        return out
-
-    made._programs = made._programs._replace(decode=counting)
+    steps = []
+    small.watch(made, "decode", lambda out: steps.append(int(out[0])))
     return made, steps
 
 
@@ -235,11 +229,12 @@ def test_ten_thousand_requests_leak_no_slot_and_lose_none():
         assert len(completions) == samples
         assert all(1 <= len(c.tokens) <= length for c in completions)
         assert all(c.finish == "stop" or len(c.tokens) == length for c in completions)
-    assert made._rows == [None] * 64
+    assert made._rows == 2 * [[None] * 32]
     assert not made._alive
     assert not made._waiting
-    assert not made._law.top_k.any()
-    assert not made._position.any()
+    for bank in made._banks:
+        assert not bank.law.top_k.any()
+        assert not bank.position.any()
 
 
 # ------------------------------------------------------------------------------------------------ environments
@@ -300,8 +295,8 @@ def test_a_row_may_wait_where_a_page_ends():
     for step in range(22):
         made.step()
         if step >= 11:
-            assert made._position[0] == len(LONGER) + 12 == PAGE  # It waits.
-            pages.append(np.asarray(made._cache[0][0])[0])
+            assert made._banks[0].position[0] == len(LONGER) + 12 == PAGE  # It waits.
+            pages.append(np.asarray(made._banks[0].cache[0][0])[0])
     assert not made.idle
     assert all((page == pages[0]).all() for page in pages)
     told.set()
@@ -343,7 +338,7 @@ def test_a_cancelled_request_may_wait_for_its_environment():
 
     made.submit("a", PROMPT, environment=waits, samples=8)
     for _ in range(6):
-        made.step() if any(row is None or row.reply is None for row in made._rows) else None
+        made.step() if any(row.reply is None for row in made._written()) or not made._written() else None
     assert made.cancel("a")
     gate.set()
     assert made.idle

@@ -19,10 +19,10 @@ def main() -> str:
     params = jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, layout.random(SHAPE, 0))
     model = Model("threads", SHAPE, ByteTokenizer(), lambda seed: params)
     # All rows have two pages of the cache from the beginning, so that it has one size: each is compiled.
-    engine = Engine(model, seed=1, slots=8, prompt_columns=64, max_tokens=8, dtype="float32")
+    engine = Engine(model, seed=1, slots=64, prompt_columns=64, max_tokens=8, dtype="float32")
     engine.load(Versioned(0, to_host(jax.jit(engine_params, static_argnums=1)(params, "float32"))))
     for index in range(12):
-        engine.submit(index, range(3, 36 + 2 * index), samples=2, index=index)
+        engine.submit(index, range(3, 36 + 2 * index), samples=6, index=index)
     digest, done = hashlib.sha256(), {}
     while not engine.idle:
         done.update(engine.step())
