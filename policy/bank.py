@@ -20,8 +20,8 @@ import numpy as np
 from policy.cache import Cache, empty_cache
 from policy.memory import PAGE, Layout
 from policy.pages import PageTable
-from policy.programs import Programs
-from policy.requests import SamplingOptions
+from policy.programs import FIRST, Programs
+from policy.requests import SamplingOptions, put_law
 from policy.sampling import Law, Sampled, plain_law
 from policy.types import Params, TransformerConfig
 
@@ -34,7 +34,7 @@ class Start(NamedTuple):
     slot: int  # Of the bank.
     place: int  # Of its prompt in the blocks, counted over all.
     columns: int  # Of its prompt.
-    names: tuple[int, int, int, int]  # seed, stream, index, sample: its random key.
+    names: tuple[int, int, int, int]  # seed, stream, index, sample: of its random key.
     options: SamplingOptions
 
 
@@ -104,24 +104,17 @@ class Bank:
         self.cache: Cache = ()  # The old one goes before the new one comes.
         self.cache = empty_cache(self._config, self._at.width, PAGE)
 
-    def start(self, params: Params, starts: Sequence[Start], blocks: Sequence[Block], hidden: jax.Array) -> Sampled:
-        """Takes completions into free slots, and samples the first token of each.
+    def start(self, starts: Sequence[Start], keys: np.ndarray, blocks: Sequence[Block]) -> None:
+        """Takes completions into free slots.
 
         Args:
-          blocks: that hold their prompts.
-          hidden: float32 [D, N], of the prompts of all blocks.
-
-        Returns:
-          Of all slots, [B] each, on the host.
+          keys: uint32 [starts, 2], their random keys.
+          blocks: that hold the prompts, which are copied.
         """
         b, w = self._at.width, self._at.chunk
-        source, names = np.zeros(b, np.int32), np.zeros((4, b), np.uint32)
-        for start in starts:
-            source[start.slot], names[:, start.slot] = start.place, start.names
-            self.position[start.slot] = start.columns
+        for start, key in zip(starts, keys, strict=True):
+            self.position[start.slot], self._keys[start.slot] = start.columns, key
             self.set_law(start.slot, start.options)
-        slots = [start.slot for start in starts]
-        self._keys[slots] = np.asarray(_call(self._programs.keys, *names))[slots]
         self.reach({start.slot: start.columns - 1 for start in starts})
         for i, block in enumerate(blocks):
             copies: list[tuple[int, int, int]] = []  # As `copy_pages` takes them.
@@ -136,8 +129,6 @@ class Bank:
                 arrays = np.zeros((3, b), np.int32)
                 arrays[:, : len(some)] = np.array(some).T
                 self.cache = _call(self._programs.copy, self.cache, block.cache, len(some), *arrays)
-        logits = _call(self._programs.head, params, hidden, source)
-        return jax.device_get(_call(self._programs.draw, logits, self._keys, self.position, self._device_law()))
 
     def decode(self, params: Params, left: np.ndarray, used: Sequence[int], ends: jax.Array) -> tuple[int, Sampled]:
         """Decodes tokens of each slot.
@@ -171,16 +162,55 @@ class Bank:
                 cache[i] = tuple(_call(self._programs.grow, x, self.pages.count) for x in (k, v))
             self.cache = tuple(cache)
 
+    def take_over(self, other: Bank, slots: Mapping[int, int], used: Sequence[int]) -> None:
+        """Takes slots of another bank.
+
+        Args:
+          slots: of the other bank, which is empty then, and free ones here.
+          used: slots here that hold a completion.
+        """
+        for there, here in slots.items():
+            for mine, theirs in ((self.token, other.token), (self.position, other.position), (self._keys, other._keys)):
+                mine[here] = theirs[there]
+            for mine, theirs in zip(self.law, other.law, strict=True):
+                mine[..., here] = theirs[..., there]
+        if any(other.law.banned[:, there].any() for there in slots):
+            self._banned = jnp.array(self.law.banned)
+        self._arrange(self.pages.count, used, other, slots)
+        for there in slots:
+            other.free(there)
+        other.empty()
+
+    def shrink(self, used: Sequence[int]) -> None:
+        """Gives back pages, where a third of them and more is free beside some to grow into.
+
+        Args:
+          used: the slots that hold a completion.
+        """
+        fewer = PageTable(self._at.width, self._at.pages, PAGE, self.pages.used * 5 // 4).count
+        if 3 * fewer <= 2 * self.pages.count:
+            self._arrange(fewer, used, self, {})
+
+    def _arrange(self, count: int, used: Sequence[int], other: Bank, slots: Mapping[int, int]) -> None:
+        """Makes a cache of `count` pages, or more where they do not suffice, of what slots here and there have."""
+        pages = PageTable(self._at.width, self._at.pages, PAGE, count)
+        mine, theirs = pages.adopt(self.pages, {slot: slot for slot in used}), pages.adopt(other.pages, slots)
+        page, own = np.zeros(pages.count, np.int32), np.ones(pages.count, bool)
+        for there, here in mine + theirs:
+            page[here] = there
+        own[[here for _, here in theirs]] = False
+        cache, self.cache = list(self.cache), ()
+        for i in range(len(cache)):  # One after the other, so that only one is there twice.
+            pair = zip(cache[i], other.cache[i] if theirs else cache[i], strict=True)
+            cache[i] = tuple(_call(self._programs.arrange, x, y, page, own) for x, y in pair)
+        self.cache, self.pages = tuple(cache), pages
+
     def set_law(self, slot: int, options: SamplingOptions) -> None:
         """How a slot samples from now on."""
-        law = self.law
-        law.temperature[slot], law.top_k[slot] = options.temperature, min(options.top_k, self._config.vocab_size)
-        law.top_p[slot], law.min_p[slot] = options.top_p, options.min_p
-        law.forced[slot] = options.forced[0] if options.forced else -1
-        if options.banned or law.banned[:, slot].any():
-            law.banned[:, slot] = False
-            law.banned[list(options.banned), slot] = True
-            self._banned = jnp.array(law.banned)
+        banned = options.banned or self.law.banned[:, slot].any()
+        put_law(self.law, slot, options, self._config.vocab_size)
+        if banned:
+            self._banned = jnp.array(self.law.banned)
 
     def free(self, slot: int) -> None:
         """Takes back what a slot has."""
@@ -213,6 +243,29 @@ class Crew:
         futures = [self._threads.submit(call) for call in calls]
         concurrent.futures.wait(futures)
         return [future.result() for future in futures]
+
+
+def first_tokens(
+    config: TransformerConfig,
+    programs: Programs,
+    params: Params,
+    hidden: jax.Array,
+    starts: Sequence[Start],
+) -> tuple[np.ndarray, Sampled]:
+    """Samples the first tokens of at most FIRST completions.
+
+    Args:
+      hidden: float32 [D, N], of the prompts.
+
+    Returns:
+      Their random keys, uint32 [FIRST, 2], and what was sampled, [FIRST] each, on the host.
+    """
+    law = plain_law(FIRST, config.vocab_size)
+    source, position, names = np.zeros(FIRST, np.int32), np.zeros(FIRST, np.int32), np.zeros((4, FIRST), np.uint32)
+    for i, start in enumerate(starts):
+        source[i], position[i], names[:, i] = start.place, start.columns, start.names
+        put_law(law, i, start.options, config.vocab_size)
+    return jax.device_get(_call(programs.first, params, hidden, source, names, position, law))
 
 
 def _call(program: Callable[..., Any], *inputs: Any) -> Any:

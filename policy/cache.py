@@ -204,3 +204,12 @@ def taken_page(cache: Cache, page: Array) -> Cache:
 def grown(x: jax.Array, pages: int) -> jax.Array:
     """One array of a cache, with more pages."""
     return jnp.pad(x, ((0, pages - x.shape[0]), (0, 0), (0, 0), (0, 0)))
+
+
+def arranged(x: jax.Array, y: jax.Array, page: Array, own: Array) -> jax.Array:
+    """Pages of two arrays of a cache as one array.
+
+    Args:
+      page, own: int32 and bool [N]: page i is page[i] of x where own[i], else that of y.
+    """
+    return jnp.where(own[:, None, None, None], x[jnp.where(own, page, 0)], y[jnp.where(own, 0, page)])

@@ -25,10 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from policy.bank import Bank, Block, Crew, Start
+from policy.bank import Bank, Block, Crew, Start, first_tokens
 from policy.memory import PAGE, PREFIX_BYTES, layout
 from policy.prefixes import Prefixes
-from policy.programs import STEPS, programs
+from policy.programs import FIRST, STEPS, programs
 from policy.requests import Reply, SamplingOptions, Written, begin, cut_at, stop_at
 from policy.sampling import Sampled
 from policy.sizes import multiple
@@ -246,6 +246,7 @@ class Engine:
         if self.version is None:
             raise RuntimeError("Engine.step: load parameters first.")
         finished = self._resume() + self._fill()
+        self._gather()
         rows = self._written()
         if live := [row for row in rows if row.reply is None]:
             finished += self._decode(live)
@@ -259,6 +260,34 @@ class Engine:
     def _written(self) -> list[_Row]:
         """What the slots hold."""
         return [row for rows in self._rows for row in rows if row is not None]
+
+    def _gather(self) -> None:
+        """Where nothing waits for a slot: moves what is written into fewer banks, and gives back pages.
+
+        Bits do not depend on it. A step reads all pages of a bank, in use or not.
+        """
+        rows = self._written()
+        if self._waiting or max((row.request.max_tokens - len(row.tokens) for row in rows), default=0) < WORTH_MOVING:
+            return
+        banks = sorted((i for i in range(len(self._banks)) if any(self._rows[i])), key=lambda i: len(self._used(i)))
+        if len(banks) > 1 and 4 * len(rows) <= 3 * self._at.width * (len(banks) - 1):
+            giver, taker = banks[0], banks[1]
+            free = [slot for slot, row in enumerate(self._rows[taker]) if row is None]
+            given = self._used(giver)
+            if len(given) <= len(free):
+                slots = dict(zip(given, free, strict=False))
+                self._banks[taker].take_over(self._banks[giver], slots, self._used(taker))
+                for row in [row for row in rows if row.bank == giver]:
+                    self._rows[giver][row.slot] = None
+                    row.bank, row.slot = taker, slots[row.slot]
+                    self._rows[taker][row.slot] = row
+        for i in range(len(self._banks)):
+            if used := self._used(i):
+                self._banks[i].shrink(used)
+
+    def _used(self, bank: int) -> list[int]:
+        """The slots of a bank that hold a completion."""
+        return [slot for slot, row in enumerate(self._rows[bank]) if row is not None]
 
     def _decode(self, live: list[_Row]) -> Finished:
         """Decodes as many tokens of the rows `live` as may come before the host has a say."""
@@ -274,8 +303,7 @@ class Engine:
         at_work = [i for i in range(len(self._banks)) if left[i].any()]
 
         def decode(i: int) -> tuple[int, Sampled]:
-            used = [slot for slot, row in enumerate(self._rows[i]) if row is not None]
-            return self._banks[i].decode(self._params, left[i], used, self._ends)
+            return self._banks[i].decode(self._params, left[i], self._used(i), self._ends)
 
         finished = []
         for i, (steps, sampled) in zip(
@@ -284,8 +312,9 @@ class Engine:
             rows = [row for row in live if row.bank == i]
             for step in range(steps):
                 going = [row for row in rows if self._holds(row) and not row.reply]
-                self._banks[i].position[[row.slot for row in going]] += 1
-                finished += self._write(going, Sampled(*(x[step] for x in sampled)))
+                slots = [row.slot for row in going]
+                self._banks[i].position[slots] += 1
+                finished += self._write(going, Sampled(*(x[step, slots] for x in sampled)))
         return finished
 
     def _resume(self) -> Finished:
@@ -381,34 +410,42 @@ class Engine:
                 self._prefixes.keep(self.version, known, block.chunk(row, i))
 
     def _start(self, taken: list[_Row]) -> Finished:
-        starts: list[list[Start]] = [[] for _ in self._banks]
+        starts: list[Start] = []
         for row in taken:
             request, options = row.request, row.request.options
             assert request.place is not None
             seed = self._seed if options.seed is None else options.seed
             names = seed, request.stream, request.index, row.sample
-            starts[row.bank].append(Start(row.slot, request.place, len(request.prompt), names, options))
-        at_work, hidden = [i for i in range(len(self._banks)) if starts[i]], self._hidden
-        assert hidden is not None
+            starts.append(Start(row.slot, request.place, len(request.prompt), names, options))
+        groups = [range(i, min(i + FIRST, len(taken))) for i in range(0, len(taken), FIRST)]
 
-        def start(i: int) -> Sampled:
-            return self._banks[i].start(self._params, starts[i], self._blocks, hidden)
+        def first(group: range) -> tuple[np.ndarray, Sampled]:
+            assert self._hidden is not None
+            mine = [starts[i] for i in group]
+            return first_tokens(self._config, self._programs, self._params, self._hidden, mine)
 
+        firsts = self._crew.all([functools.partial(first, group) for group in groups])
+        keys = np.concatenate([keys for keys, _ in firsts])
+
+        def start(bank: int) -> None:
+            mine = [i for i, row in enumerate(taken) if row.bank == bank]
+            self._banks[bank].start([starts[i] for i in mine], keys[mine], self._blocks)
+
+        self._crew.all([functools.partial(start, bank) for bank in {row.bank for row in taken}])
         finished = []
-        for i, sampled in zip(at_work, self._crew.all([functools.partial(start, i) for i in at_work]), strict=True):
-            finished += self._write([row for row in taken if row.bank == i], sampled)
+        for group, (_, sampled) in zip(groups, firsts, strict=True):
+            finished += self._write([taken[i] for i in group], Sampled(*(x[: len(group)] for x in sampled)))
         return finished
 
     def _write(self, rows: list[_Row], sampled: Sampled) -> Finished:
-        """Appends the token of each row, all of one bank; frees the slots that are done."""
-        token, logprob, policy_logprob = sampled
-        if not np.isfinite(policy_logprob[[row.slot for row in rows]]).all():
+        """Appends the token of each row; frees the slots that are done."""
+        if not np.isfinite(sampled.policy_logprob).all():
             raise FloatingPointError(
                 f"The logits of version {self.version} are not finite: the policy has diverged. "
                 "Lower the learning rate, or go back to an earlier checkpoint."
             )
         finished = []
-        for row in rows:
+        for row, token, logprob, policy_logprob in zip(rows, *(x.tolist() for x in sampled), strict=True):
             if not self._holds(row):  # Whoever was told of a token has cancelled the request.
                 continue
             if row.pending:  # What was sampled after another's token is not read.
@@ -416,8 +453,7 @@ class Engine:
                 if not row.pending:
                     row.turn = len(row.tokens)
                 continue
-            at = row.slot
-            self._append(row, int(token[at]), True, float(logprob[at]), float(policy_logprob[at]))
+            self._append(row, token, True, logprob, policy_logprob)
             if self._holds(row):
                 finished += self._after(row)
         return finished
@@ -485,4 +521,5 @@ class Engine:
         )
 
 
+WORTH_MOVING = 32  # Tokens that a completion may still write, at least, where pages are moved for it.
 _LONGEST_WAIT = 86_400.0  # Seconds; the system's clock has an end, after which to wait is an error.

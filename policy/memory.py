@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 
+from policy.programs import FIRST
 from policy.sampling import BLOCK, GROUP, NEAR
 from policy.sizes import multiple
 from policy.transformer import parameter_shapes
@@ -91,12 +92,18 @@ def engine_memory(
     attention = 2 * (4 * n * c.num_heads * at.chunk + qkv)  # Scores and their exponentials; before and after rotation.
     mlp = 3 * 4 * n * max(c.mlp_width, c.experts_per_token * c.expert_width)
     prefill = max(attention, mlp) + 4 * n * c.width
-    logits = 4 * at.slots * multiple(c.vocab_size, BLOCK)
     heads = 4 * at.slots * at.pages * c.num_heads  # Of all pages.
-    near = 4 * at.slots * min(multiple(c.vocab_size, BLOCK), NEAR * GROUP)  # Logits in the search for a cut.
-    decode = logits + max(2 * logits + 2 * near, heads * (2 * PAGE + 3 * c.head_dim))
-    peak = parameters + slot * at.slots + prompts + kept + max(prefill, decode) + logits // 4  # The last: bans.
+    decode = max(_draw(c, at.slots), 4 * at.slots * c.vocab_size + heads * (2 * PAGE + 3 * c.head_dim))
+    bans = at.slots * multiple(c.vocab_size, BLOCK)
+    peak = parameters + slot * at.slots + prompts + kept + max(prefill, decode, at.blocks * _draw(c, FIRST)) + bans
     return EngineMemory(token, slot, slot * at.slots, parameters, peak)
+
+
+def _draw(config: TransformerConfig, rows: int) -> int:
+    """The bytes of logits and of what is computed to sample from them."""
+    logits = 4 * rows * multiple(config.vocab_size, BLOCK)
+    near = 4 * rows * min(multiple(config.vocab_size, BLOCK), NEAR * GROUP)  # Logits in the search for a cut.
+    return 3 * logits + 2 * near
 
 
 def slots_that_fit(

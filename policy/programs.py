@@ -9,27 +9,29 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from policy.cache import copy_pages, grown, taken_page
+from policy.cache import arranged, copy_pages, grown, taken_page
 from policy.sampling import Sampled, row_keys, sample, uniforms
 from policy.transformer import make_policy
 from policy.types import TransformerConfig
 
 STEPS = 8  # Tokens of a row that one dispatch decodes, at most.
+FIRST = 8  # Rows whose first tokens are sampled together.
 
 
 class Programs(NamedTuple):
     """Jitted. Those that return a cache are given theirs."""
 
-    keys: jax.stages.Wrapped  # policy.sampling.row_keys
     prefill: jax.stages.Wrapped  # (params, tokens [N, W], first [N], last [N], cache) -> hidden [D, N], cache
     copy: jax.stages.Wrapped  # policy.cache.copy_pages
     take: jax.stages.Wrapped  # policy.cache.taken_page
-    head: jax.stages.Wrapped  # (params, hidden [D, N], source [B]) -> logits [V, B], of the prompts source[b]
-    draw: jax.stages.Wrapped  # (logits [V, B], keys, position [B] of the token to come, law) -> Sampled
+    # (params, hidden [D, N], source [FIRST], names [4, FIRST], position [FIRST], law) -> keys uint32 [FIRST, 2],
+    # Sampled: the first tokens of rows whose prompts are source[b], of these names and at these positions.
+    first: jax.stages.Wrapped
     # (params, token [B], position [B], left [B], ends [X], keys, law, pages, cache) -> steps, Sampled [STEPS, B],
     # cache: up to left[b] <= STEPS tokens of each row b, the last of which may be one of `ends`.
     decode: jax.stages.Wrapped
     grow: jax.stages.Wrapped  # policy.cache.grown
+    arrange: jax.stages.Wrapped  # policy.cache.arranged
 
 
 @functools.cache
@@ -37,11 +39,12 @@ def programs(config: TransformerConfig, dtype: str) -> Programs:
     """The functions of an engine whose products are computed in `dtype`."""
     policy = make_policy(config, dtype)
 
-    def head(params, hidden, source):
-        return policy.head(params, hidden[:, source])
-
     def draw(logits, keys, position, law):
         return sample(logits, uniforms(keys, position), law)
+
+    def first(params, hidden, source, names, position, law):
+        keys = row_keys(*names)
+        return keys, draw(policy.head(params, hidden[:, source]), keys, position, law)
 
     def decode(params, token, position, left, ends, keys, law, pages, cache):
         def going(state):
@@ -64,12 +67,11 @@ def programs(config: TransformerConfig, dtype: str) -> Programs:
         return steps, written, cache
 
     return Programs(
-        keys=jax.jit(row_keys),
         prefill=jax.jit(policy.prefill, donate_argnums=4),
         copy=jax.jit(copy_pages, donate_argnums=0),
         take=jax.jit(taken_page),
-        head=jax.jit(head),
-        draw=jax.jit(draw),
+        first=jax.jit(first),
         decode=jax.jit(decode, donate_argnums=8),
         grow=jax.jit(grown, static_argnums=1),
+        arrange=jax.jit(arranged),
     )

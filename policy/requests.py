@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from policy.sampling import Law
 from policy.tokenizer import Tokenizer
 
 # (tokens int32 [T] after the prompt, mask bool [T]: True where the policy wrote) -> tokens to append, None to stop.
@@ -99,6 +100,15 @@ class SamplingOptions:
             )
         if len(self.forced) > (self.max_tokens or max_tokens):
             raise ValueError(f"{len(self.forced)} forced tokens are more than max_tokens allows.")
+
+
+def put_law(law: Law, row: int, options: SamplingOptions, vocab_size: int) -> None:
+    """Makes a row of a law, on the host, what the options say; its forced token is the first one."""
+    law.temperature[row], law.top_k[row] = options.temperature, min(options.top_k, vocab_size)
+    law.top_p[row], law.min_p[row] = options.top_p, options.min_p
+    law.forced[row] = options.forced[0] if options.forced else -1
+    law.banned[:, row] = False
+    law.banned[list(options.banned), row] = True
 
 
 def ask(environment: Reply, vocab_size: int, tokens: np.ndarray, mask: np.ndarray) -> list[int] | None:
