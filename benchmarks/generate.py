@@ -85,9 +85,10 @@ def ours(config: TransformerConfig, case: Case, dtype: str, prompts: np.ndarray)
     engine.load(Versioned(0, to_host(params)))
 
     def run() -> None:
-        for i, length in enumerate(lengths.tolist()):
-            limit = SamplingOptions(max_tokens=length)
-            engine.submit(i, prompts[i // case.samples].tolist(), options=limit, index=i)
+        together = 1 if case.sigma else case.samples  # Each length is a request of its own.
+        for i in range(0, len(lengths), together):
+            limit = SamplingOptions(max_tokens=int(lengths[i]))
+            engine.submit(i, prompts[i // case.samples].tolist(), samples=together, options=limit, index=i)
         done = 0
         while not engine.idle:
             done += sum(len(completion.tokens) for _, completions in engine.step() for completion in completions)

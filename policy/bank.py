@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from policy.cache import Cache, empty_cache
+from policy.cache import Cache, KeysValues, empty_cache
 from policy.memory import PAGE, Layout
-from policy.pages import PageTable
+from policy.pages import PageTable, SeatTable
 from policy.programs import FIRST, Programs
 from policy.requests import SamplingOptions, put_law
 from policy.sampling import Law, Sampled, plain_law
@@ -33,9 +33,18 @@ class Start(NamedTuple):
 
     slot: int  # Of the bank.
     place: int  # Of its prompt in the blocks, counted over all.
-    columns: int  # Of its prompt.
+    prompt: np.ndarray  # int32 [P]
+    shares: bool  # Whether it reads the whole pages of its prompt together with others.
     names: tuple[int, int, int, int]  # seed, stream, index, sample: of its random key.
     options: SamplingOptions
+
+
+class _Copy(NamedTuple):
+    """A page of a prompt that becomes one of a bank."""
+
+    to: int
+    place: int  # Of the prompt in the blocks.
+    column: int
 
 
 class Block:
@@ -85,8 +94,8 @@ class Bank:
 
     Attributes:
       token, position: int32 [B], that are to be decoded.
-      pages: whose pages of the cache are whose.
-      cache: of the bank's slots.
+      pages, cache: of each slot's own columns.
+      seats, shared: pages of prompts that several slots read.
     """
 
     def __init__(self, config: TransformerConfig, programs: Programs, at: Layout):
@@ -100,9 +109,13 @@ class Bank:
 
     def empty(self) -> None:
         """Makes a cache with a page a slot."""
-        self.pages = PageTable(self._at.width, self._at.pages, PAGE)
+        self.pages, self.seats = PageTable(self._at.width, self._at.pages, PAGE), self._no_seats()
         self.cache: Cache = ()  # The old one goes before the new one comes.
+        self.shared: Cache = ()
         self.cache = empty_cache(self._config, self._at.width, PAGE)
+
+    def _no_seats(self) -> SeatTable:
+        return SeatTable(self._at.width, self._at.pages, PAGE)
 
     def start(self, starts: Sequence[Start], keys: np.ndarray, blocks: Sequence[Block]) -> None:
         """Takes completions into free slots.
@@ -111,24 +124,39 @@ class Bank:
           keys: uint32 [starts, 2], their random keys.
           blocks: that hold the prompts, which are copied.
         """
-        b, w = self._at.width, self._at.chunk
+        own: list[_Copy] = []
+        shared: list[_Copy] = []
         for start, key in zip(starts, keys, strict=True):
-            self.position[start.slot], self._keys[start.slot] = start.columns, key
-            self.set_law(start.slot, start.options)
-        self.reach({start.slot: start.columns - 1 for start in starts})
+            slot, columns = start.slot, len(start.prompt)
+            self.position[slot], self._keys[slot] = columns, key
+            self.set_law(slot, start.options)
+            whole = columns // PAGE if start.shares else 0
+            if whole:
+                new = self.seats.sit(slot, start.prompt.tobytes(), whole)
+                shared += [_Copy(page, start.place, column) for column, page in new]
+            self.pages.begin(slot, whole * PAGE)
+            self._reach({slot: columns - 1})
+            own += [
+                _Copy(self.pages.page(slot, column), start.place, column)
+                for column in range(whole * PAGE, columns, PAGE)
+            ]
+        self._fit()
+        self.cache = self._copied(self.cache, own, blocks)
+        self.shared = self._copied(self.shared, shared, blocks)
+
+    def _copied(self, cache: Cache, copies: Sequence[_Copy], blocks: Sequence[Block]) -> Cache:
+        b, w, n = self._at.width, self._at.chunk, self._at.rows
         for i, block in enumerate(blocks):
-            copies: list[tuple[int, int, int]] = []  # As `copy_pages` takes them.
-            for start in starts:
-                of, row = divmod(start.place, self._at.rows)
-                if of == i:
-                    copies += [
-                        (self.pages.page(start.slot, column), column // w * self._at.rows + row, column % w)
-                        for column in range(0, start.columns, PAGE)
-                    ]
-            for some in (copies[j : j + b] for j in range(0, len(copies), b)):
+            mine = [
+                (copy.to, copy.column // w * n + copy.place % n, copy.column % w)  # As `copy_pages` takes them.
+                for copy in copies
+                if copy.place // n == i
+            ]
+            for some in (mine[j : j + b] for j in range(0, len(mine), b)):
                 arrays = np.zeros((3, b), np.int32)
                 arrays[:, : len(some)] = np.array(some).T
-                self.cache = _call(self._programs.copy, self.cache, block.cache, len(some), *arrays)
+                cache = _call(self._programs.copy, cache, block.cache, len(some), *arrays)
+        return cache
 
     def decode(self, params: Params, left: np.ndarray, used: Sequence[int], ends: jax.Array) -> tuple[int, Sampled]:
         """Decodes tokens of each slot.
@@ -145,22 +173,35 @@ class Bank:
         self.reach({slot: int(last[slot]) for slot in used})
         steps, sampled, self.cache = _call(
             self._programs.decode, params, self.token, self.position, left, ends, self._keys, self._device_law(),
-            self.pages.arrays(), self.cache,
+            self.pages.arrays(), self.seats.arrays(), self.cache, self.shared,
         )  # fmt: skip
         # Before its inputs change: on a CPU the computation may read them in place.
         return jax.device_get((steps, sampled))
 
     def reach(self, columns: Mapping[int, int]) -> None:
         """Gives slots the pages up to a column each."""
-        before = self.pages.count
+        self._reach(columns)
+        self._fit()
+
+    def _reach(self, columns: Mapping[int, int]) -> None:
         for slot, column in columns.items():
             self.pages.reach(slot, column)
-        if self.pages.count > before:
-            cache, self.cache = list(self.cache), ()
-            for i in range(len(cache)):  # One after the other, so that only one is there twice.
-                k, v = cache[i]
-                cache[i] = tuple(_call(self._programs.grow, x, self.pages.count) for x in (k, v))
-            self.cache = tuple(cache)
+
+    def _fit(self) -> None:
+        """Makes the caches as large as their tables say."""
+        if self.seats.count and not self.shared:
+            self.shared = empty_cache(self._config, self.seats.count, PAGE)
+        layers, self.cache = list(self.cache), ()
+        self.cache = self._grown(layers, self.pages.count)
+        layers, self.shared = list(self.shared), ()
+        self.shared = self._grown(layers, self.seats.count)
+
+    def _grown(self, layers: list[KeysValues], count: int) -> Cache:
+        for i, (k, v) in enumerate(layers):  # One after the other, so that only one is there twice.
+            if len(k) < count:
+                layers[i] = _call(self._programs.grow, k, count), _call(self._programs.grow, v, count)
+                del k, v
+        return tuple(layers)
 
     def take_over(self, other: Bank, slots: Mapping[int, int], used: Sequence[int]) -> None:
         """Takes slots of another bank.
@@ -193,17 +234,36 @@ class Bank:
 
     def _arrange(self, count: int, used: Sequence[int], other: Bank, slots: Mapping[int, int]) -> None:
         """Makes a cache of `count` pages, or more where they do not suffice, of what slots here and there have."""
-        pages = PageTable(self._at.width, self._at.pages, PAGE, count)
-        mine, theirs = pages.adopt(self.pages, {slot: slot for slot in used}), pages.adopt(other.pages, slots)
-        page, own = np.zeros(pages.count, np.int32), np.ones(pages.count, bool)
+        pages, seats = PageTable(self._at.width, self._at.pages, PAGE, count), self._no_seats()
+        kept = {slot: slot for slot in used}
+        layers, self.cache = list(self.cache), ()
+        moved = pages.adopt(self.pages, kept), pages.adopt(other.pages, slots)
+        self.cache = self._arranged(layers, other.cache, pages.count, *moved)
+        layers, self.shared = list(self.shared), ()
+        moved = seats.adopt(self.seats, kept), seats.adopt(other.seats, slots)
+        self.shared = self._arranged(layers, other.shared, seats.count, *moved)
+        self.pages, self.seats = pages, seats
+
+    def _arranged(
+        self,
+        layers: list[KeysValues],
+        other: Cache,
+        count: int,
+        mine: list[tuple[int, int]],
+        theirs: list[tuple[int, int]],
+    ) -> Cache:
+        """A cache of pages of these layers and of another cache's: (page there, page of the new one) of each."""
+        if not count:
+            return ()
+        page, own = np.zeros(count, np.int32), np.ones(count, bool)
         for there, here in mine + theirs:
             page[here] = there
         own[[here for _, here in theirs]] = False
-        cache, self.cache = list(self.cache), ()
-        for i in range(len(cache)):  # One after the other, so that only one is there twice.
-            pair = zip(cache[i], other.cache[i] if theirs else cache[i], strict=True)
-            cache[i] = tuple(_call(self._programs.arrange, x, y, page, own) for x, y in pair)
-        self.cache, self.pages = tuple(cache), pages
+        layers = layers or list(other)
+        for i in range(len(layers)):  # One after the other, so that only one is there twice.
+            pair = zip(layers[i], other[i] if theirs else layers[i], strict=True)
+            layers[i] = tuple(_call(self._programs.arrange, x, y, page, own) for x, y in pair)  # type: ignore[assignment]
+        return tuple(layers)
 
     def set_law(self, slot: int, options: SamplingOptions) -> None:
         """How a slot samples from now on."""
@@ -216,6 +276,7 @@ class Bank:
         """Takes back what a slot has."""
         self.position[slot] = 0
         self.pages.free(slot)
+        self.seats.leave(slot)
         self.set_law(slot, _GREEDY)  # Which costs nothing.
 
     def _device_law(self) -> Law:
@@ -263,7 +324,7 @@ def first_tokens(
     law = plain_law(FIRST, config.vocab_size)
     source, position, names = np.zeros(FIRST, np.int32), np.zeros(FIRST, np.int32), np.zeros((4, FIRST), np.uint32)
     for i, start in enumerate(starts):
-        source[i], position[i], names[:, i] = start.place, start.columns, start.names
+        source[i], position[i], names[:, i] = start.place, len(start.prompt), start.names
         put_law(law, i, start.options, config.vocab_size)
     return jax.device_get(_call(programs.first, params, hidden, source, names, position, law))
 

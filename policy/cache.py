@@ -33,9 +33,19 @@ class Pages(NamedTuple):
     owner: Array  # int32 [N], the row of each page.
     start: Array  # int32 [N], its first column; NOBODY where it is free.
     table: Array  # int32 [B, M], the pages of each row by their columns; any page where there is none yet.
+    first: Array  # int32 [B], where they begin: 0, or after the pages of its prompt that the row shares.
+
+
+class Seats(NamedTuple):
+    """Who reads which pages of prompts; there may be none."""
+
+    reader: Array  # int32 [N, SEATS], the rows that read each page; any row where a seat is free.
+    start: Array  # int32 [N], its first column; NOBODY where it is free.
+    table: Array  # int32 [B, M], the pages of each row by their columns, as page * SEATS + seat.
 
 
 NOBODY = 1 << 30
+SEATS = 4  # Rows that read a page together; more are no faster, and empty ones cost time.
 
 
 def empty_cache(config: TransformerConfig, pages: int, columns: int) -> Cache:
@@ -46,20 +56,29 @@ def empty_cache(config: TransformerConfig, pages: int, columns: int) -> Cache:
     )
 
 
-def page_biases(config: TransformerConfig, pages: Pages, position: jax.Array, columns: int) -> list[jax.Array]:
-    """What each layer adds to the scores of a step, [N, 1, 1, Q]; position int32 [B] is that of the new token."""
-    key = pages.start[:, None] + jnp.arange(columns)  # [N, Q]
-    query = position[pages.owner][:, None]
-    return [bias[:, None, None] for bias in biases(config, key <= query, query - key)]
+def page_biases(
+    config: TransformerConfig, start: jax.Array, rows: jax.Array, position: jax.Array, columns: int
+) -> list[jax.Array]:
+    """What each layer adds to the scores of a step, [N, X, Q].
+
+    Args:
+      start: int32 [N], the first column of each page.
+      rows: int32 [N, X], that read each page.
+      position: int32 [B], of the new token of each row.
+    """
+    key, query = (start[:, None] + jnp.arange(columns))[:, None], position[rows][:, :, None]
+    return biases(config, key <= query, query - key)
 
 
 def attend_pages(
     config: TransformerConfig,
     qkv: jax.Array,
     rotation: Rotation,
-    bias: jax.Array,
+    bias: tuple[jax.Array, jax.Array],
     kv: KeysValues,
+    shared: KeysValues | None,
     pages: Pages,
+    seats: Seats,
     position: jax.Array,
 ) -> tuple[jax.Array, KeysValues]:
     """Writes one new column of each row, and attends to those that are written.
@@ -67,8 +86,9 @@ def attend_pages(
     Args:
       qkv: float32 [(H + 2K) C, B], before rotation.
       rotation: of `position`.
-      bias: of this layer, from `page_biases`.
+      bias: of this layer, from `page_biases`: of the rows' own pages [N, 1, Q], of the shared ones [N, SEATS, Q].
       kv: this layer's cache.
+      shared: its pages of prompts, which several rows read; None where there are none.
       position: int32 [B].
 
     Returns:
@@ -81,27 +101,54 @@ def attend_pages(
     turned = rotate(x[: c.num_heads + c.num_kv_heads], *rotation)
     q = turned[: c.num_heads].transpose(2, 0, 1).reshape(b, c.num_kv_heads, -1, c.head_dim) * c.scale  # [B, K, R, C]
     new = jnp.concatenate([turned[c.num_heads :], x[c.num_heads + c.num_kv_heads :]]).transpose(2, 0, 1)  # [B, 2K, C]
-    place, page = position % columns, pages.table[jnp.arange(b), position // columns]
+    place, page = position % columns, pages.table[jnp.arange(b), (position - pages.first) // columns]
     k = k.at[page, :, :, place].set(new[:, : c.num_kv_heads])
     v = v.at[page, :, place].set(new[:, c.num_kv_heads :])
 
-    s = capped(batched_dot(q[pages.owner], k, (3, 2)), c.attention_cap) + bias  # [N, K, R, Q]
+    shape = (b, *q.shape[1:3])
+    state = jnp.full(shape, HIDDEN), jnp.zeros(shape), jnp.zeros((*shape, c.head_dim))
+    if shared is not None:
+        part = _attend_shared(config, q, bias[1], shared, seats)
+        state = _merged(state, part, seats.table, pages.first // columns)
+    part = _attended(config, q[pages.owner], bias[0], (k, v))
+    _, total, out = _merged(state, part, pages.table, (position - pages.first) // columns + 1)
+    return (out / total[..., None]).reshape(b, -1), (k, v)
+
+
+Part = tuple[jax.Array, jax.Array, jax.Array]  # Maxima and sums [N, K, R], outputs [N, K, R, C]: of rows, or of pages.
+
+
+def _attended(config: TransformerConfig, q: jax.Array, bias: jax.Array, kv: KeysValues) -> Part:
+    """Attention within each page by itself: q [N, K, R, C], bias [N, 1 or R, Q]."""
+    s = capped(batched_dot(q, kv[0], (3, 2)), config.attention_cap) + bias[:, None]  # [N, K, R, Q]
     top = s.max(axis=-1)
     e = jnp.exp(s - top[..., None])
-    total, o = _sum(e), batched_dot(e, v, (3, 2))  # [N, K, R], [N, K, R, C]
+    return top, _sum(e), batched_dot(e, kv[1], (3, 2))
 
-    def merge(i: jax.Array, state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        best, sum_, out = state  # [B, K, R], the same, [B, K, R, C]
-        page = lax.dynamic_index_in_dim(pages.table, i, 1, keepdims=False)
-        used = (i * columns <= position)[:, None, None]
-        new = jnp.where(used, jnp.maximum(best, top[page]), best)
-        kept, share = jnp.exp(best - new), jnp.where(used, jnp.exp(top[page] - new), 0.0)
-        return new, sum_ * kept + share * total[page], out * kept[..., None] + share[..., None] * o[page]
+
+def _attend_shared(config: TransformerConfig, q: jax.Array, bias: jax.Array, kv: KeysValues, seats: Seats) -> Part:
+    """The same of all readers of each page: q [B, K, R, C] -> parts of N * SEATS rows."""
+    _, k, r, c = q.shape
+    n = len(seats.start)
+    together = q[seats.reader].transpose(0, 2, 1, 3, 4).reshape(n, k, SEATS * r, c)
+    part = _attended(config, together, jnp.repeat(bias, r, axis=1), kv)
+    top, sum_, out = (x.reshape(n, k, SEATS, r, *x.shape[3:]).swapaxes(1, 2) for x in part)  # [N, SEATS, K, R, ..]
+    return top.reshape(-1, k, r), sum_.reshape(-1, k, r), out.reshape(-1, k, r, c)
+
+
+def _merged(rows: Part, pages: Part, table: jax.Array, count: jax.Array) -> Part:
+    """Merges with each row's part those of its first count[b] pages, table[b], one after the other."""
+
+    def merge(i: jax.Array, state: Part) -> Part:
+        best, total, out = state
+        top, sum_, o = (x[lax.dynamic_index_in_dim(table, i, 1, keepdims=False)] for x in pages)
+        used = (i < count)[:, None, None]
+        new = jnp.where(used, jnp.maximum(best, top), best)
+        kept, share = jnp.exp(best - new), jnp.where(used, jnp.exp(top - new), 0.0)
+        return new, total * kept + share * sum_, out * kept[..., None] + share[..., None] * o
 
     # A loop, and not a sum over an axis, whose order depends on its length.
-    start = (jnp.full((b, *top.shape[1:]), HIDDEN), jnp.zeros((b, *top.shape[1:])), jnp.zeros((b, *o.shape[1:])))
-    _, sum_, out = lax.fori_loop(0, position.max() // columns + 1, merge, start)
-    return (out / sum_[..., None]).reshape(b, -1), (k, v)
+    return lax.fori_loop(0, count.max(), merge, rows)
 
 
 def attend_chunk(

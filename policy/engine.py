@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from policy.bank import Bank, Block, Crew, Start, first_tokens
+from policy.cache import SEATS
 from policy.memory import PAGE, PREFIX_BYTES, layout
 from policy.prefixes import Prefixes
 from policy.programs import FIRST, STEPS, programs
@@ -416,7 +417,8 @@ class Engine:
             assert request.place is not None
             seed = self._seed if options.seed is None else options.seed
             names = seed, request.stream, request.index, row.sample
-            starts.append(Start(row.slot, request.place, len(request.prompt), names, options))
+            shares = len(request.completions) >= SEATS  # The request decides, so that bits depend on nothing else.
+            starts.append(Start(row.slot, request.place, request.prompt, shares, names, options))
         groups = [range(i, min(i + FIRST, len(taken))) for i in range(0, len(taken), FIRST)]
 
         def first(group: range) -> tuple[np.ndarray, Sampled]:

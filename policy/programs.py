@@ -27,8 +27,8 @@ class Programs(NamedTuple):
     # (params, hidden [D, N], source [FIRST], names [4, FIRST], position [FIRST], law) -> keys uint32 [FIRST, 2],
     # Sampled: the first tokens of rows whose prompts are source[b], of these names and at these positions.
     first: jax.stages.Wrapped
-    # (params, token [B], position [B], left [B], ends [X], keys, law, pages, cache) -> steps, Sampled [STEPS, B],
-    # cache: up to left[b] <= STEPS tokens of each row b, the last of which may be one of `ends`.
+    # (params, token [B], position [B], left [B], ends [X], keys, law, pages, seats, cache, shared) -> steps, Sampled
+    # [STEPS, B], cache: up to left[b] <= STEPS tokens of each row b, the last of which may be one of `ends`.
     decode: jax.stages.Wrapped
     grow: jax.stages.Wrapped  # policy.cache.grown
     arrange: jax.stages.Wrapped  # policy.cache.arranged
@@ -46,14 +46,14 @@ def programs(config: TransformerConfig, dtype: str) -> Programs:
         keys = row_keys(*names)
         return keys, draw(policy.head(params, hidden[:, source]), keys, position, law)
 
-    def decode(params, token, position, left, ends, keys, law, pages, cache):
+    def decode(params, token, position, left, ends, keys, law, pages, seats, cache, shared):
         def going(state):
             _, _, _, moves, _, _ = state
             return jnp.any(moves)
 
         def step(state):
             i, token, position, moves, cache, written = state
-            logits, cache = policy.decode(params, token, position, pages, cache)
+            logits, cache = policy.decode(params, token, position, pages, seats, cache, shared)
             sampled = draw(logits, keys, position + 1, law)
             written = jax.tree.map(lambda xs, x: lax.dynamic_update_index_in_dim(xs, x, i, 0), written, sampled)
             # A row that does not move computes its last token again and again, and writes the same column.
@@ -71,7 +71,7 @@ def programs(config: TransformerConfig, dtype: str) -> Programs:
         copy=jax.jit(copy_pages, donate_argnums=0),
         take=jax.jit(taken_page),
         first=jax.jit(first),
-        decode=jax.jit(decode, donate_argnums=8),
+        decode=jax.jit(decode, donate_argnums=9),
         grow=jax.jit(grown, static_argnums=1),
         arrange=jax.jit(arranged),
     )

@@ -23,7 +23,7 @@ import numpy as np
 from jax import lax
 
 from policy.attention import Tiles, attend, capped, make_tiles, rotations
-from policy.cache import Cache, Pages, attend_chunk, attend_pages, page_biases
+from policy.cache import Cache, Pages, Seats, attend_chunk, attend_pages, page_biases
 from policy.experts import RouterSums, Routing, mix, route, router_sums
 from policy.flash import Branches, attend_branches
 from policy.products import Matrix, is_matrix, linear, transposed
@@ -51,8 +51,9 @@ class Policy(NamedTuple):
     # A chunk of each of B prompts: (params, tokens int32 [B, W], first column int32 [B], last int32 [B], cache) ->
     # hidden [D, B] of each chunk's column `last`, cache.
     prefill: Callable[[Params, Array, Array, Array, Cache], tuple[jax.Array, Cache]]
-    # (params, tokens int32 [B], position int32 [B], pages, cache) -> float32 logits [V, B], cache.
-    decode: Callable[[Params, Array, Array, Pages, Cache], tuple[jax.Array, Cache]]
+    # (params, tokens int32 [B], position int32 [B], pages, seats, cache, the shared pages of prompts or ()) ->
+    # float32 logits [V, B], cache.
+    decode: Callable[[Params, Array, Array, Pages, Seats, Cache, Cache], tuple[jax.Array, Cache]]
 
 
 def make_policy(config: TransformerConfig, dtype: jnp.dtype | str = jnp.float32) -> Policy:
@@ -422,14 +423,16 @@ def _prefill(config, dtype, tokens, first, last, cache):
     return x.reshape(c.width, n, w)[:, jnp.arange(n), last], cache
 
 
-def _decode(config, dtype, tokens, position, pages, cache):
+def _decode(config, dtype, tokens, position, pages, seats, cache, shared):
     c = config
     columns = cache[0][0].shape[3]
-    turns = rotations(c, position, pages.table.shape[1] * columns)
-    bias = page_biases(c, pages, position, columns)
+    turns = rotations(c, position, c.context)
+    own = page_biases(c, pages.start, pages.owner[:, None], position, columns)
+    others = page_biases(c, seats.start, seats.reader, position, columns)
 
     def attention(i: int, qkv: jax.Array, kv: tuple[jax.Array, jax.Array]):
-        return attend_pages(c, qkv, turns[i], bias[i], kv, pages, position)
+        of_prompts = shared[i] if shared else None
+        return attend_pages(c, qkv, turns[i], (own[i], others[i]), kv, of_prompts, pages, seats, position)
 
     rows = _rows(c, dtype)
     x = _entered(c, _embedded(rows, tokens), position)

@@ -12,7 +12,7 @@ import small
 from policy import ByteTokenizer, Engine, TransformerConfig, make_policy
 from policy.cache import empty_cache
 from policy.memory import PAGE, PREFILL_ROWS, engine_memory, layout, slots_that_fit
-from policy.pages import PageTable
+from policy.pages import PageTable, SeatTable
 from policy.programs import FIRST, programs
 from policy.sampling import plain_law
 from policy.transformer import engine_params, from_host
@@ -41,7 +41,8 @@ def compile_all(config, dtype, **sizes):
     cache = jax.eval_shape(lambda: empty_cache(config, pages.count, PAGE))
     law, keys = plain_law(at.width, config.vocab_size), shape((at.width, 2), np.uint32)
     ends = shape((2,), np.int32)
-    decode = functions.decode.lower(params, slots, slots, slots, ends, keys, law, pages.arrays(), cache)
+    nobody = SeatTable(at.width, at.pages, PAGE).arrays()
+    decode = functions.decode.lower(params, slots, slots, slots, ends, keys, law, pages.arrays(), nobody, cache, ())
     eight, named = shape((FIRST,), np.int32), shape((4, FIRST), np.uint32)
     hidden = shape((config.width, at.blocks * at.rows), jnp.dtype(dtype))
     first = functions.first.lower(params, hidden, eight, named, eight, plain_law(FIRST, config.vocab_size))

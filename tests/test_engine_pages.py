@@ -13,14 +13,15 @@ from test_engine import assert_same_bits
 
 from policy import Engine, SamplingOptions, Versioned, layout, make_policy
 from policy.attention import key_tiles
-from policy.bank import Crew
-from policy.cache import NOBODY
+from policy.bank import Bank, Crew
+from policy.cache import NOBODY, SEATS
 from policy.memory import CHUNK, PAGE
-from policy.pages import PageTable
+from policy.pages import PageTable, SeatTable
 from policy.prefixes import Prefixes
 from policy.transformer import engine_params, to_host
 
 CONTEXT = 4608
+ENDS = tuple(small.MODEL.tokenizer.ends)
 CONFIG = dataclasses.replace(small.CONFIG, context=CONTEXT)
 RNG = np.random.default_rng(5)
 SYSTEM = RNG.integers(2, 258, 3 * CHUNK + 5).tolist()  # Three chunks and the beginning of a fourth.
@@ -276,6 +277,84 @@ def test_no_page_has_two_owners(seed):
     assert grown <= 10  # 12, 16, 20, 25, 31, 38, 47, 58, 72, 88.
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_who_shares_a_prompt_reads_its_pages_and_no_other(seed):
+    rng = np.random.default_rng(seed)
+    slots, most, columns = 8, 6, 4
+    table, sitting = SeatTable(slots, most, columns), {}
+    prompts = {name.to_bytes(1, "big"): int(rng.integers(1, most + 1)) for name in range(5)}
+    written = {}  # What is in each page.
+    for _ in range(400):
+        slot = int(rng.integers(slots))
+        table.leave(slot)
+        sitting.pop(slot, None)
+        if rng.integers(3):
+            prompt = sitting[slot] = list(prompts)[rng.integers(len(prompts))]
+            written |= {page: (prompt, column) for column, page in table.sit(slot, prompt, prompts[prompt])}
+        if not rng.integers(20):
+            moved, there = SeatTable(slots, most, columns), rng.permutation(slots).tolist()
+            pages = moved.adopt(table, {slot: there[slot] for slot in sitting})
+            table, written = moved, {here: written[old] for old, here in pages}
+            sitting = {there[slot]: prompt for slot, prompt in sitting.items()}
+        seats, places = table.arrays(), set()
+        for slot, prompt in sitting.items():
+            for i, place in enumerate(seats.table[slot, : prompts[prompt]].tolist()):
+                page, seat = divmod(place, SEATS)
+                assert written[page] == (prompt, i * columns)
+                assert (seats.reader[page, seat], seats.start[page]) == (slot, i * columns)
+                places.add(place)
+        assert len(places) == sum(prompts[prompt] for prompt in sitting.values())
+        assert (seats.start != NOBODY).sum() == len({place // SEATS for place in places})
+        assert table.count <= slots * most
+
+
+def test_samples_of_a_prompt_share_its_pages():
+    made = engine(slots=64, prompt_columns=256, max_tokens=32)
+    made.submit("a", SYSTEM, samples=32, options=SamplingOptions(banned=ENDS))
+    made.step()
+    bank = made._banks[0]
+    whole = len(SYSTEM) // PAGE
+    assert bank.pages.count == 32  # A page a slot: what is left of the prompt, and what is written.
+    assert bank.pages._first.tolist() == [whole * PAGE] * 32
+    assert len(bank.seats._tables) == 32 // SEATS
+    assert (bank.seats.arrays().start != NOBODY).sum() == whole * 32 // SEATS
+    made.cancel("a")
+    assert not bank.seats._tables
+    assert (bank.seats.arrays().start == NOBODY).all()
+    assert not bank.pages._first.any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_rows_that_move_to_another_bank_keep_their_bits(dtype, monkeypatch):
+    """With prompts that are shared and such that are not, bans and forced tokens."""
+    rng = np.random.default_rng(9)
+    prompts = [rng.integers(2, 258, n).tolist() for n in (40, 64, 100, 7)]
+
+    def sample():
+        made = engine(dtype=dtype, slots=64, prompt_columns=128, max_tokens=200)
+        for i in range(16):
+            limit = 200 if i in (3, 13) else 150 if i % 2 else 20 + i
+            options = SamplingOptions(max_tokens=limit, banned=(*ENDS, 7), forced=(5, 6), temperature=0.7 + i / 50)
+            made.submit(i, prompts[i % 4], samples=(6, 2, 4, 4)[i % 4], options=options, index=i)
+        done = {}
+        while not made.idle:
+            done.update(made.step())
+        return done
+
+    calls = []
+    for name in ("take_over", "shrink", "_arrange"):
+        method = getattr(Bank, name)
+        monkeypatch.setattr(Bank, name, lambda *x, name=name, method=method: calls.append(name) or method(*x))
+    gathered = sample()
+    assert calls.count("take_over") == 1
+    assert calls.count("_arrange") > 1  # A cache shrank, too.
+    calls.clear()
+    monkeypatch.setattr("policy.engine.WORTH_MOVING", 1000)
+    apart = sample()
+    assert not calls
+    assert_same(apart, gathered)
+
+
 WINDOWED = dataclasses.replace(CONFIG, window=40, local_layers=(0,), rope_theta=20_000.0, attention_cap=5.0)
 
 
@@ -284,12 +363,14 @@ def test_engine_and_learner_agree_over_many_pages(config):
     made = roomy(engine(config, prompt_columns=700, max_tokens=80))
     policy = make_policy(config, "float32")
     forward = jax.jit(lambda params, *row: policy.head(params, policy.hidden(params, *row)))
-    for length in (PAGE - 1, 5 * PAGE + 9):
-        made.submit(0, SYSTEM + (SYSTEM * 4)[: length - len(SYSTEM)] if length > len(SYSTEM) else SYSTEM[:length])
+    for length, samples in ((PAGE - 1, 1), (5 * PAGE + 9, 1), (5 * PAGE + 9, SEATS), (6 * PAGE, SEATS + 2)):
+        prompt = SYSTEM + (SYSTEM * 4)[: length - len(SYSTEM)] if length > len(SYSTEM) else SYSTEM[:length]
+        made.submit(0, prompt, samples=samples)
         done = {}
         while not made.idle:
             done.update(made.step())
-        (c,) = done[0]
+        assert bool(made._banks[0].seats.count) == (samples > 1)
+        c = done[0][-1]
         tokens = np.concatenate([c.prompt, c.tokens])
         row = np.zeros((1, 768), np.int32)
         row[0, : len(tokens)] = tokens
