@@ -200,7 +200,6 @@ class Bank:
         for i, (k, v) in enumerate(layers):  # One after the other, so that only one is there twice.
             if len(k) < count:
                 layers[i] = _call(self._programs.grow, k, count), _call(self._programs.grow, v, count)
-                del k, v
         return tuple(layers)
 
     def take_over(self, other: Bank, slots: Mapping[int, int], used: Sequence[int]) -> None:
