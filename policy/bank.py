@@ -66,7 +66,7 @@ class Block:
           known: the first chunks of each prompt, where they are kept. One that is done computes its last chunk again.
 
         Returns:
-          float32 [D, N], of the last token of each prompt.
+          [D, N], of the last token of each prompt, in the dtype of products.
         """
         n, w = self._at.rows, self._at.chunk
         at, final = np.zeros((2, n), np.int32)  # Chunks.
@@ -222,14 +222,15 @@ class Bank:
         other.empty()
 
     def shrink(self, used: Sequence[int]) -> None:
-        """Gives back pages, where a third of them and more is free beside some to grow into.
+        """Gives back pages, where a third of them, or of those of prompts, is free beside some to grow into.
 
         Args:
           used: the slots that hold a completion.
         """
         fewer = PageTable(self._at.width, self._at.pages, PAGE, self.pages.used * 5 // 4).count
-        if 3 * fewer <= 2 * self.pages.count:
-            self._arrange(fewer, used, self, {})
+        count = fewer if 3 * fewer <= 2 * self.pages.count else self.pages.count
+        if count < self.pages.count or 3 * self.seats.needed <= 2 * self.seats.count > 0:
+            self._arrange(count, used, self, {})
 
     def _arrange(self, count: int, used: Sequence[int], other: Bank, slots: Mapping[int, int]) -> None:
         """Makes a cache of `count` pages, or more where they do not suffice, of what slots here and there have."""
@@ -297,7 +298,7 @@ class Crew:
         self._threads = concurrent.futures.ThreadPoolExecutor(count, "bank") if count > 1 else None
 
     def all(self, calls: Sequence[Callable[[], T]]) -> list[T]:
-        """What the calls return, in their order; none is under way any more when it returns or raises."""
+        """What the calls return, in their order; all have ended when it returns, or raises what one of them raised."""
         if self._threads is None or len(calls) == 1:
             return [call() for call in calls]
         futures = [self._threads.submit(call) for call in calls]
@@ -315,7 +316,7 @@ def first_tokens(
     """Samples the first tokens of at most FIRST completions.
 
     Args:
-      hidden: float32 [D, N], of the prompts.
+      hidden: [D, N], of the prompts.
 
     Returns:
       Their random keys, uint32 [FIRST, 2], and what was sampled, [FIRST] each, on the host.

@@ -1,7 +1,8 @@
 """The engine: samples many completions of many prompts at once, in banks and blocks of one shape.
 
 Slots decode together, in banks of one size; a slot that finishes is refilled at once. A prompt is computed once for all
-its samples. What a row samples depends on (seed, stream, index, sample), on its prompt and on the parameters, and on
+its samples. What a row samples depends on (seed, stream, index, sample), on its prompt and on the parameters, in its
+last bits on whether its request asks for SEATS samples or more, whose rows read their prompt together, and on
 nothing else: not on its slot, its neighbors or the order of arrival. On one backend that holds bit for bit: rows that
 are computed together are always as many, a prompt is computed in chunks of fixed columns, and attention takes the
 cache page by page (policy.cache).
@@ -150,9 +151,9 @@ class Engine:
         self._params = from_host(params.params)
         self.version = params.version
         self._prefixes.clear()
-        for bank in self._banks:
-            if bank.pages.count > self._at.width:
-                bank.empty()
+        for bank in self._banks:  # Also where it did not grow: old parameters may have left what is not finite.
+            bank.empty()
+        self._blocks = []
 
     def submit(
         self,
@@ -376,6 +377,7 @@ class Engine:
         assert self.version is not None
         n = self._at.blocks * self._at.rows
         places: dict[bytes, int] = {}  # Of the next prompts: the blocks take turns.
+        requests: list[_Request] = []
         prompts: list[list[np.ndarray]] = [[] for _ in range(self._at.blocks)]
         for request in self._waiting:
             name = request.prompt.tobytes()
@@ -385,7 +387,7 @@ class Engine:
                 block = prompts[len(places) % self._at.blocks]
                 places[name] = len(places) % self._at.blocks * self._at.rows + len(block)
                 block.append(request.prompt)
-            request.place = places[name]
+            requests.append(request)
         if not self._blocks:
             pad = self._tokenizer.pad
             self._blocks = [Block(self._config, self._programs, self._at, pad) for _ in range(self._at.blocks)]
@@ -395,6 +397,8 @@ class Engine:
             calls += [functools.partial(block.compute, self._params, some, known)] if some else []
         hidden = self._crew.all(calls)
         self._hidden = jnp.concatenate(hidden + hidden[:1] * (self._at.blocks - len(hidden)), axis=1)
+        for request in requests:
+            request.place = places[request.prompt.tobytes()]
         for block, some in zip(self._blocks, prompts, strict=True):
             for row, prompt in enumerate(some):
                 self._keep(block, row, prompt)

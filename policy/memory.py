@@ -55,7 +55,11 @@ def layout(*, slots: int, prompt_columns: int, max_tokens: int) -> Layout:
 
 
 class EngineMemory(NamedTuple):
-    """Bytes."""
+    """Bytes.
+
+    Samples that share their prompt's pages take less. A version under which first all slots are filled with few samples
+    of long prompts, then with many of others, takes more: both kinds of pages stay until nothing waits for a slot.
+    """
 
     token: int  # Of the cache, for one column of one slot.
     slot: int  # Of the cache, for a slot that is as long as can be.

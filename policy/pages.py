@@ -11,6 +11,14 @@ import numpy as np
 from policy.cache import NOBODY, SEATS, Pages, Seats
 
 
+def larger(count: int, slots: int, most: int) -> int:
+    """The size of a cache of `count` pages after the next growth.
+
+    Each size is compiled, and each page is read in each step, used or not.
+    """
+    return min(count + max(slots // 2, count // 4, 4), slots * most)
+
+
 class PageTable:
     """A slot keeps its first page for good; the others come and go. The lowest free page is taken first.
 
@@ -35,7 +43,7 @@ class PageTable:
         self._start = np.full(slots * most, NOBODY, np.int32)
         self._owner[:slots], self._start[:slots] = np.arange(slots), 0
         self._free: list[int] = []
-        while self.count < count:
+        while self.count < min(count, slots * most):
             self._grow()
 
     @property
@@ -59,8 +67,7 @@ class PageTable:
             self._used[slot] += 1
 
     def _grow(self) -> None:
-        # Each size is compiled, and each page is read in each step, used or not.
-        more = min(self.count + max(self._slots // 2, self.count // 4, 4), self._slots * self._most)
+        more = larger(self.count, self._slots, self._most)
         self._free += range(self.count, more)
         self.count = more
 
@@ -114,12 +121,20 @@ class SeatTable:
           columns: Q, of a page.
         """
         self.count = 0
-        self._slots, self._columns = slots, columns
+        self._slots, self._most, self._columns = slots, most, columns
         self._reader = np.zeros((slots * most, SEATS), np.int32)
         self._start = np.full(slots * most, NOBODY, np.int32)
         self._table = np.zeros((slots, most), np.int32)
         self._free: list[int] = []
         self._tables: list[_Table] = []
+
+    @property
+    def needed(self) -> int:
+        """Pages of a table that grew to hold what is in use."""
+        count = 0
+        while count < self.count - len(self._free):
+            count = larger(count, self._slots, self._most)
+        return count
 
     def sit(self, slot: int, prompt: bytes, pages: int) -> list[tuple[int, int]]:
         """Gives a slot the pages of a prompt, those of a table with a free seat, or new ones.
@@ -179,8 +194,8 @@ class SeatTable:
         return Seats(self._reader[: self.count], self._start[: self.count], self._table)
 
     def _take(self) -> int:
-        if not self._free:  # Each size is compiled.
-            more = min(self.count + max(self._slots // 2, self.count // 4, 4), len(self._start))
+        if not self._free:
+            more = larger(self.count, self._slots, self._most)
             self._free += range(self.count, more)
             self.count = more
         return heapq.heappop(self._free)

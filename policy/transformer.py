@@ -437,8 +437,8 @@ def _decode(config, dtype, tokens, position, pages, seats, cache, shared):
     rows = _rows(c, dtype)
     x = _entered(c, _embedded(rows, tokens), position)
     x, cache, _ = decoder(c, dtype, x, attention, cache, axis=1, joined=True)
-    shared = c.tied_embedding and dtype != jnp.bfloat16  # Haiku would number a second table of the same name.
-    return _logits(c, rows if shared else Table(c, head_table(c))(), x), cache
+    tied = c.tied_embedding and dtype != jnp.bfloat16  # Haiku would number a second table of the same name.
+    return _logits(c, rows if tied else Table(c, head_table(c))(), x), cache
 
 
 # What a device is good at.

@@ -163,9 +163,9 @@ def test_bits_do_not_depend_on_the_bank(dtype):
     assert banks == {(3, 0), (2, 0), (1, 1), (0, 1)}
     assert_same(first, other)
     for name in range(4):
-        alone, banks = sample([name], 2)
+        alone, banks = sample([name], SEATS)
         assert banks == {(name, 0)}
-        assert_same({name: first[name][:2]}, alone)
+        assert_same({name: first[name][:SEATS]}, alone)
     refilled, banks = sample([0, 1, 2, 3], 40)
     assert {(1, 0), (1, 1)} <= banks
     assert_same(first, {name: completions[:16] for name, completions in refilled.items()})
@@ -353,6 +353,48 @@ def test_rows_that_move_to_another_bank_keep_their_bits(dtype, monkeypatch):
     apart = sample()
     assert not calls
     assert_same(apart, gathered)
+
+
+def test_slots_that_are_all_full_come_to_their_end():
+    """More than four fifths of all pages that there may be are in use."""
+    made = engine(prompt_columns=4 * PAGE, max_tokens=2 * PAGE)
+    for i in range(8):
+        options = SamplingOptions(banned=ENDS)
+        made.submit(i, RNG.integers(2, 258, 4 * PAGE).tolist(), options=options, index=i)
+    done = {}
+    while not made.idle:
+        done.update(made.step())
+    assert made._banks[0].pages.count == 8 * 6
+    assert all(len(c.tokens) == 2 * PAGE for (c,) in done.values())
+
+
+def test_what_bad_parameters_leave_behind_is_not_read():
+    made = engine(prompt_columns=4 * PAGE, max_tokens=2 * PAGE)
+    good = versioned(CONFIG, 3, 0, "float32")
+    made.load(Versioned(4, jax.tree.map(lambda p: np.full_like(p, np.nan), good.params)))
+    for samples in (1, SEATS):
+        made.submit("a", SYSTEM[: 4 * PAGE], samples=samples)
+        with pytest.raises(FloatingPointError):
+            made.step()
+        made.cancel("a")
+    made.load(good)
+    made.submit("a", SYSTEM[: 2 * PAGE], samples=SEATS)
+    made.submit("b", SYSTEM[: 4 * PAGE])
+    done = {}
+    while not made.idle:
+        done.update(made.step())
+    assert done.keys() == {"a", "b"}
+
+
+def test_a_new_version_begins_with_a_page_a_slot():
+    made = engine(prompt_columns=4 * PAGE, max_tokens=2 * PAGE)
+    made.submit("a", SYSTEM[: 4 * PAGE], samples=8)
+    made.step()
+    (bank,) = made._banks
+    assert len(bank.shared[0][0]) == bank.seats.count > 0
+    made.cancel("a")
+    made.load(versioned(CONFIG, 4, 0, "float32"))
+    assert (bank.pages.count, bank.seats.count, bank.shared) == (8, 0, ())
 
 
 WINDOWED = dataclasses.replace(CONFIG, window=40, local_layers=(0,), rope_theta=20_000.0, attention_cap=5.0)
