@@ -426,7 +426,7 @@ def _prefill(config, dtype, tokens, first, last, cache):
 def _decode(config, dtype, tokens, position, pages, seats, cache, shared):
     c = config
     columns = cache[0][0].shape[3]
-    turns = rotations(c, position, c.context)
+    turns = rotations(c, position, pages.table.shape[1] * columns)
     own = page_biases(c, pages.start, pages.owner[:, None], position, columns)
     others = page_biases(c, seats.start, seats.reader, position, columns)
 
