@@ -174,6 +174,7 @@ def test_bfloat16_programs_convert_no_weight_and_copy_no_cache():
     weights = {tuple(leaf.shape) for leaf in jax.tree.leaves(tree) if leaf.ndim == 2}
     for compiled in (decode, prefill):
         assert not converted(compiled.as_text(), weights)
+        assert f"f32[{SHAPE.context}," not in compiled.as_text()  # A table of all positions of the model.
     table = jax.ShapeDtypeStruct((SHAPE.vocab_size, SHAPE.width), jnp.bfloat16)
     control = jax.jit(lambda table: table.astype(jnp.float32)).lower(table).compile()
     assert converted(control.as_text(), weights)  # The check sees what it is for.
