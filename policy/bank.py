@@ -105,14 +105,18 @@ class Bank:
         self._keys = np.zeros((at.width, 2), np.uint32)
         self.law = plain_law(at.width, config.vocab_size)
         self._banned = jnp.array(self.law.banned)  # On the device; a copy.
+        self.pages, self.seats = self._table(0), self._no_seats()
         self.empty()
 
     def empty(self) -> None:
-        """Makes a cache with a page a slot."""
-        self.pages, self.seats = PageTable(self._at.width, self._at.pages, PAGE), self._no_seats()
+        """Makes a new cache, as large as the last one had to be: the next one most likely needs as much."""
+        self.pages, self.seats = self._table(self.pages.peak), self._no_seats()
         self.cache: Cache = ()  # The old one goes before the new one comes.
         self.shared: Cache = ()
-        self.cache = empty_cache(self._config, self._at.width, PAGE)
+        self.cache = empty_cache(self._config, self.pages.count, PAGE)
+
+    def _table(self, count: int) -> PageTable:
+        return PageTable(self._at.width, self._at.pages, PAGE, count)
 
     def _no_seats(self) -> SeatTable:
         return SeatTable(self._at.width, self._at.pages, PAGE)
@@ -227,14 +231,14 @@ class Bank:
         Args:
           used: the slots that hold a completion.
         """
-        fewer = PageTable(self._at.width, self._at.pages, PAGE, self.pages.used * 5 // 4).count
+        fewer = self._table(self.pages.used * 5 // 4).count
         count = fewer if 3 * fewer <= 2 * self.pages.count else self.pages.count
         if count < self.pages.count or 3 * self.seats.needed <= 2 * self.seats.count > 0:
             self._arrange(count, used, self, {})
 
     def _arrange(self, count: int, used: Sequence[int], other: Bank, slots: Mapping[int, int]) -> None:
         """Makes a cache of `count` pages, or more where they do not suffice, of what slots here and there have."""
-        pages, seats = PageTable(self._at.width, self._at.pages, PAGE, count), self._no_seats()
+        pages, seats = self._table(count), self._no_seats()
         kept = {slot: slot for slot in used}
         layers, self.cache = list(self.cache), ()
         moved = pages.adopt(self.pages, kept), pages.adopt(other.pages, slots)

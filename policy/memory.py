@@ -57,13 +57,13 @@ def layout(*, slots: int, prompt_columns: int, max_tokens: int) -> Layout:
 class EngineMemory(NamedTuple):
     """Bytes.
 
-    Samples that share their prompt's pages take less. A version under which first all slots are filled with few samples
-    of long prompts, then with many of others, takes more: both kinds of pages stay until nothing waits for a slot.
+    Samples that share their prompt's pages take less. Where first all slots are filled with few samples of long
+    prompts, then with many of others, they take more: both kinds of pages stay until nothing waits for a slot.
     """
 
     token: int  # Of the cache, for one column of one slot.
     slot: int  # Of the cache, for a slot that is as long as can be.
-    cache: int  # Where all slots are: it begins with a page a slot, and grows where its pages do not suffice.
+    cache: int  # Where all slots are: it begins with a page a slot, and grows where they do not suffice.
     parameters: int
     peak: int  # All that is alive at once: parameters, cache, prompts, kept prefixes, and what a step computes.
 

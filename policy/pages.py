@@ -11,20 +11,48 @@ import numpy as np
 from policy.cache import NOBODY, SEATS, Pages, Seats
 
 
-def larger(count: int, slots: int, most: int) -> int:
-    """The size of a cache of `count` pages after the next growth.
+class _Store:
+    """The pages of a cache, of which the lowest free one is taken first.
 
-    Each size is compiled, and each page is read in each step, used or not.
+    Attributes:
+      count: pages; it grows where none is free. For each size the decode step is compiled, and a step reads all
+        pages, in use or not.
+      peak: the most pages that were taken at once.
     """
-    return min(count + max(slots // 2, count // 4, 4), slots * most)
+
+    def __init__(self, count: int, more: int, most: int):
+        """
+        Args:
+          count: pages to begin with, all taken.
+          more: pages of a growth, at least.
+          most: pages at most.
+        """
+        self.count = self.peak = count
+        self._more, self._most = more, most
+        self._free: list[int] = []
+
+    @property
+    def used(self) -> int:
+        return self.count - len(self._free)
+
+    def grow(self) -> None:
+        count = min(self.count + max(self._more, self.count // 4, 4), self._most)
+        self._free += range(self.count, count)
+        self.count = count
+
+    def take(self) -> int:
+        if not self._free:
+            self.grow()
+        page = heapq.heappop(self._free)
+        self.peak = max(self.peak, self.used)
+        return page
+
+    def give(self, page: int) -> None:
+        heapq.heappush(self._free, page)
 
 
 class PageTable:
-    """A slot keeps its first page for good; the others come and go. The lowest free page is taken first.
-
-    Attributes:
-      count: N, pages of the cache.
-    """
+    """A slot keeps its first page for good; the others come and go."""
 
     def __init__(self, slots: int, most: int, columns: int, count: int = 0):
         """
@@ -34,22 +62,31 @@ class PageTable:
           columns: Q, of a page.
           count: of pages, where there are more than slots: what one that grew could have come to.
         """
-        self.count = slots
-        self._slots, self._most, self._columns = slots, most, columns
+        self._columns = columns
+        self._store = _Store(slots, slots, slots * most)  # A page a slot, and one more a slot at a time.
         self._used = np.ones(slots, np.int32)  # Pages of each slot.
         self._first = np.zeros(slots, np.int32)  # The first column of each slot's pages.
         self._table = np.tile(np.arange(slots, dtype=np.int32)[:, None], (1, most))
         self._owner = np.zeros(slots * most, np.int32)
         self._start = np.full(slots * most, NOBODY, np.int32)
         self._owner[:slots], self._start[:slots] = np.arange(slots), 0
-        self._free: list[int] = []
         while self.count < min(count, slots * most):
-            self._grow()
+            self._store.grow()
+
+    @property
+    def count(self) -> int:
+        """N, pages of the cache."""
+        return self._store.count
 
     @property
     def used(self) -> int:
         """Pages that hold something, or are a slot's first."""
-        return self.count - len(self._free)
+        return self._store.used
+
+    @property
+    def peak(self) -> int:
+        """The most that were used at once."""
+        return self._store.peak
 
     def begin(self, slot: int, column: int) -> None:
         """Makes a slot's first page begin at a column, a multiple of Q; what comes before it others keep."""
@@ -59,17 +96,10 @@ class PageTable:
         """Gives a slot the pages up to `column`; where too few are free, `count` grows, and the cache must."""
         first = self._first[slot]
         while first + self._used[slot] * self._columns <= column:
-            if not self._free:
-                self._grow()
-            page = heapq.heappop(self._free)
+            page = self._store.take()
             self._owner[page], self._start[page] = slot, first + self._used[slot] * self._columns
             self._table[slot, self._used[slot]] = page
             self._used[slot] += 1
-
-    def _grow(self) -> None:
-        more = larger(self.count, self._slots, self._most)
-        self._free += range(self.count, more)
-        self.count = more
 
     def adopt(self, other: PageTable, slots: Mapping[int, int]) -> list[tuple[int, int]]:
         """Gives slots as many pages as slots of another table have.
@@ -92,7 +122,7 @@ class PageTable:
         """Takes back what the slot has besides its first page."""
         for page in self._table[slot, 1 : self._used[slot]].tolist():
             self._owner[page], self._start[page] = 0, NOBODY
-            heapq.heappush(self._free, page)
+            self._store.give(page)
         self._table[slot, 1:] = slot
         self._used[slot] = 1
         self.begin(slot, 0)
@@ -107,11 +137,7 @@ class PageTable:
 
 
 class SeatTable:
-    """Pages of prompts, each of which some slots read: those that sample the same prompt.
-
-    Attributes:
-      count: pages, 0 until somebody sits down.
-    """
+    """Pages of prompts, each of which some slots read: those that sample the same prompt."""
 
     def __init__(self, slots: int, most: int, columns: int):
         """
@@ -120,21 +146,28 @@ class SeatTable:
           most: pages of a prompt.
           columns: Q, of a page.
         """
-        self.count = 0
         self._slots, self._most, self._columns = slots, most, columns
+        self._store = self._new_store()
         self._reader = np.zeros((slots * most, SEATS), np.int32)
         self._start = np.full(slots * most, NOBODY, np.int32)
         self._table = np.zeros((slots, most), np.int32)
-        self._free: list[int] = []
         self._tables: list[_Table] = []
+
+    def _new_store(self) -> _Store:
+        return _Store(0, self._slots // 2, self._slots * self._most)
+
+    @property
+    def count(self) -> int:
+        """Pages, 0 until somebody sits down."""
+        return self._store.count
 
     @property
     def needed(self) -> int:
         """Pages of a table that grew to hold what is in use."""
-        count = 0
-        while count < self.count - len(self._free):
-            count = larger(count, self._slots, self._most)
-        return count
+        store = self._new_store()
+        while store.count < self._store.used:
+            store.grow()
+        return store.count
 
     def sit(self, slot: int, prompt: bytes, pages: int) -> list[tuple[int, int]]:
         """Gives a slot the pages of a prompt, those of a table with a free seat, or new ones.
@@ -149,7 +182,7 @@ class SeatTable:
         new: list[tuple[int, int]] = []
         table = next((table for table in self._tables if table.prompt == prompt and None in table.slots), None)
         if table is None:
-            table = _Table(prompt, [self._take() for _ in range(pages)], [None] * SEATS)
+            table = _Table(prompt, [self._store.take() for _ in range(pages)], [None] * SEATS)
             self._tables.append(table)
             for i, page in enumerate(table.pages):
                 self._start[page] = i * self._columns
@@ -169,7 +202,7 @@ class SeatTable:
                     self._tables.remove(table)
                     self._start[table.pages] = NOBODY
                     for page in table.pages:
-                        heapq.heappush(self._free, page)
+                        self._store.give(page)
                 return
 
     def adopt(self, other: SeatTable, slots: Mapping[int, int]) -> list[tuple[int, int]]:
@@ -192,13 +225,6 @@ class SeatTable:
     def arrays(self) -> Seats:
         """As the compiled functions take them."""
         return Seats(self._reader[: self.count], self._start[: self.count], self._table)
-
-    def _take(self) -> int:
-        if not self._free:
-            more = larger(self.count, self._slots, self._most)
-            self._free += range(self.count, more)
-            self.count = more
-        return heapq.heappop(self._free)
 
 
 class _Table(NamedTuple):

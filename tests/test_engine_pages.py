@@ -117,7 +117,7 @@ def test_bits_do_not_depend_on_how_far_the_cache_has_grown():
         done = run(made, names, between=1)
         first = first or done
         assert_same(first, done)
-    assert len(counts) > 4  # The first one grew on the way.
+    assert len(counts) > 3  # The first one grew on the way.
     assert (min(counts), max(counts)) == (8, 8 * 64)
 
 
@@ -386,15 +386,16 @@ def test_what_bad_parameters_leave_behind_is_not_read():
     assert done.keys() == {"a", "b"}
 
 
-def test_a_new_version_begins_with_a_page_a_slot():
+def test_a_new_version_begins_with_as_many_pages_as_the_last_one_needed():
     made = engine(prompt_columns=4 * PAGE, max_tokens=2 * PAGE)
-    made.submit("a", SYSTEM[: 4 * PAGE], samples=8)
-    made.step()
     (bank,) = made._banks
-    assert len(bank.shared[0][0]) == bank.seats.count > 0
-    made.cancel("a")
-    made.load(versioned(CONFIG, 4, 0, "float32"))
-    assert (bank.pages.count, bank.seats.count, bank.shared) == (8, 0, ())
+    for version, samples, pages in ((4, 3, 24), (5, 8, 8), (6, 1, 16)):  # 3 x 5 and 5 first pages, 8, 5 and 7.
+        made.submit("a", SYSTEM[: 4 * PAGE], samples=samples)
+        made.step()
+        assert (len(bank.shared) > 0) == (samples == 8)
+        made.cancel("a")
+        made.load(versioned(CONFIG, version, 0, "float32"))
+        assert (bank.pages.count, len(bank.cache[0][0]), bank.seats.count, bank.shared) == (pages, pages, 0, ())
 
 
 WINDOWED = dataclasses.replace(CONFIG, window=40, local_layers=(0,), rope_theta=20_000.0, attention_cap=5.0)
