@@ -15,7 +15,7 @@ from policy.transformer import parameter_shapes
 from policy.types import TransformerConfig
 
 ROWS = 8  # Slots come in so many: the rest of a vector is computed by other instructions, which round otherwise.
-BANK = 32  # Slots of a bank on a CPU, at least, where there are several: with fewer, reading the weights costs more.
+BANK = 32  # Slots of a bank on a CPU, at least; half of it where there are two: with fewer, to read the weights costs more.
 PREFILL_ROWS = 8  # Prompts that are computed at once, at most.
 CHUNK = 64  # Columns of a prompt that are computed together.
 PAGE = 32  # Columns of a page of the cache. All lengths are multiples of it.
@@ -49,7 +49,8 @@ def layout(*, slots: int, prompt_columns: int, max_tokens: int) -> Layout:
     slots = multiple(slots, ROWS) if slots > 1 else 2
     banks = blocks = 1
     if jax.default_backend() == "cpu":  # Banks: as many as can be, all of one width.
-        banks = next(n for n in range(max(slots // BANK, 1), 0, -1) if n == 1 or slots % (n * ROWS) == 0)
+        most = max(slots // BANK, min(2 * slots // BANK, 2), 1)
+        banks = next(n for n in range(most, 0, -1) if n == 1 or slots % (n * ROWS) == 0)
         blocks = 2 if rows == PREFILL_ROWS else 1
     return Layout(banks, slots // banks, blocks, rows // blocks, chunk, -(-prompt // chunk), pages)
 
