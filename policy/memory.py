@@ -15,7 +15,7 @@ from policy.transformer import parameter_shapes
 from policy.types import TransformerConfig
 
 ROWS = 8  # Slots come in so many: the rest of a vector is computed by other instructions, which round otherwise.
-BANK = 32  # Slots of a bank on a CPU, at least; half of it where there are two: with fewer, to read the weights costs more.
+BANK = 32  # Slots of a bank on a CPU, at least; half, where there are two. To read the weights for fewer costs more.
 PREFILL_ROWS = 8  # Prompts that are computed at once, at most.
 CHUNK = 64  # Columns of a prompt that are computed together.
 PAGE = 32  # Columns of a page of the cache. All lengths are multiples of it.
