@@ -59,7 +59,8 @@ class EngineMemory(NamedTuple):
     """Bytes.
 
     Samples that share their prompt's pages take less. Where first all slots are filled with few samples of long
-    prompts, then with many of others, they take more: both kinds of pages stay until nothing waits for a slot.
+    prompts, then with many of others, also under the next version, they take more: both kinds of pages stay until
+    nothing waits for a slot.
     """
 
     token: int  # Of the cache, for one column of one slot.
