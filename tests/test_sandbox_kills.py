@@ -122,6 +122,19 @@ def test_killing_servers_loses_no_execution_and_doubles_none(level):
 
 
 @pytest.mark.parametrize("level", SAFE)
+def test_slots_that_died_while_idle_cost_no_try(level):
+    """However many they are: the one try of a program that comes after them has a slot that lives."""
+    with sandbox.Pool(workers=2, level=level) as pool:
+        for slot in [pool.take(extra=True) for _ in range(4)]:
+            pool.put(slot, broken=False)
+        for server in servers(pool):
+            end(server)
+        with pool.open("print(1)") as process:
+            assert process.wait().stdout == b"1\n"
+        assert len(pool._all) == 1
+
+
+@pytest.mark.parametrize("level", SAFE)
 def test_a_guard_that_is_killed_is_not_needed_for_the_answer(level):
     program = "import time\ntime.sleep(0.4)\nprint('answer')"
     with sandbox.Pool(workers=1, level=level) as pool, pool.open(program) as process:

@@ -129,9 +129,8 @@ class Pool:
                 self._changed.wait()
             self._must_be_open()
             self._busy += not extra
-            slot = self._idle.pop() if self._idle else None
         try:
-            slot = slot or Slot(self.level, **self._options)
+            slot = self._living() or Slot(self.level, **self._options)
         except BaseException:
             self._gave_back(extra)
             raise
@@ -139,6 +138,16 @@ class Pool:
         with self._changed:
             self._all.add(slot)
         return slot
+
+    def _living(self) -> Slot | None:
+        """An idle slot. Those that have died meanwhile are ended: no program loses its try to one of them."""
+        while True:
+            with self._changed:
+                slot = self._idle.pop() if self._idle else None
+                if slot is None or not slot.has_ended():
+                    return slot
+                self._all.discard(slot)
+            slot.close()
 
     def put(self, slot: Slot, *, broken: bool) -> None:
         """Gives a slot back; a broken one is ended."""
@@ -200,15 +209,12 @@ class Pool:
         return self._start(job, extra=beside is not None)
 
     def _start(self, job: Job, *, extra: bool = False) -> Process:
-        for last in (False, True):
-            slot = self.take(extra=extra)
-            try:
-                return Process(self, slot, slot.start(job))
-            except SlotFailed:  # It died while idle.
-                self.put(slot, broken=True)
-                if last:
-                    raise
-        raise AssertionError
+        slot = self.take(extra=extra)
+        try:
+            return Process(self, slot, slot.start(job))
+        except SlotFailed:
+            self.put(slot, broken=True)
+            raise
 
     def attempt(self, job: Job) -> Execution:
         """One program; once more on a fresh slot, where the sandbox failed."""

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import pathlib
+import select
 import signal
 import socket
 import subprocess
@@ -205,6 +206,12 @@ class Slot:
             log = os.pread(self._log, 2000, max(0, size - 2000)).decode(errors="replace").strip()
             raise SlotFailed(f"the fork-server has ended. {log}".strip())
         return json.loads(message)
+
+    def has_ended(self) -> bool:
+        """Whether the fork-server has let go of its end of the socket. Never waits."""
+        poller = select.poll()
+        poller.register(self.control, 0)  # That the other end is closed is always said.
+        return bool(poller.poll(0))
 
     def abandon(self) -> None:
         """In a forked child: lets go of it without a word, since it is the parent's."""
