@@ -96,8 +96,8 @@ class Engine:
         """
         Args:
           seed: of all samples, where a request has none of its own.
-          slots: rows that decode at once, at least; one is two, more are rounded up to a multiple of 8. On a CPU
-            multiples of 32 are the fastest.
+          slots: rows that decode at once, at least; one is two in bfloat16, more are rounded up to a multiple of 8. On
+            a CPU multiples of 32 are the fastest.
           prompt_columns: the longest prompt.
           max_tokens: the longest completion.
           dtype: of the matrix products; default: what the device is fast at.
@@ -120,8 +120,9 @@ class Engine:
             )
         self._config, self._tokenizer, self._seed = config, model.tokenizer, seed
         self._max_tokens, self._most = max_tokens, min(multiple(prompt_columns, PAGE), config.context - max_tokens)
-        self._at = layout(slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens)
-        self._programs = programs(config, dtype or fast_dtype())
+        dtype = dtype or fast_dtype()
+        self._at = layout(slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens, dtype=dtype)
+        self._programs = programs(config, dtype)
         self._prefixes = Prefixes(prefix_bytes, self._at.chunk)
         self._banks = [Bank(config, self._programs, self._at) for _ in range(self._at.banks)]
         self._blocks: list[Block] = []  # Made when the first prompt comes.

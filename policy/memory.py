@@ -39,14 +39,16 @@ class Layout(NamedTuple):
         return self.banks * self.width
 
 
-def layout(*, slots: int, prompt_columns: int, max_tokens: int) -> Layout:
+def layout(*, slots: int, prompt_columns: int, max_tokens: int, dtype: str) -> Layout:
     """What an engine makes of the sizes that `policy.Engine` takes."""
     prompt = multiple(prompt_columns, PAGE)
     chunk = min(prompt, CHUNK)
     pages = multiple(prompt + max_tokens, PAGE) // PAGE
     rows = min(slots, PREFILL_ROWS)
-    # One slot becomes two: XLA:CPU takes a product with one column for a vector's, which reads a weight half as fast.
-    slots = multiple(slots, ROWS) if slots > 1 else 2
+    if slots > 1:
+        slots = multiple(slots, ROWS)
+    elif dtype == "bfloat16":  # A product of one column is a vector's for XLA:CPU, which then converts the weight.
+        slots = 2
     banks = blocks = 1
     if jax.default_backend() == "cpu":  # Banks: as many as can be, all of one width.
         most = max(slots // BANK, min(2 * slots // BANK, 2), 1)
@@ -85,7 +87,7 @@ def engine_memory(
     experts is counted as wide as the experts of one token.
     """
     c, size = config, 2 if dtype == "bfloat16" else 4
-    at = layout(slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens)
+    at = layout(slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens, dtype=dtype)
     token = 2 * 4 * c.num_layers * c.num_kv_heads * c.head_dim
     slot = token * PAGE * at.pages
     parameters = sum(math.prod(shape) * (size if len(shape) > 1 else 4) for shape in _shapes(c))

@@ -31,7 +31,7 @@ def compile_all(config, dtype, **sizes):
     shape = jax.ShapeDtypeStruct
     if dtype == "bfloat16":
         params["rows"] = {"w": shape((config.vocab_size, config.width), np.uint16)}
-    at = layout(**sizes)
+    at = layout(dtype=dtype, **sizes)
     slots, n = shape((at.width,), np.int32), shape((at.rows,), np.int32)
     functions = programs(config, dtype)
     pages = PageTable(at.width, at.pages, PAGE)
@@ -60,6 +60,7 @@ def compile_all(config, dtype, **sizes):
         ("float32", 16, 64, 960),
         ("bfloat16", 64, 32, 32),
         ("float32", 1, 64, 64),
+        ("bfloat16", 1, 64, 64),
     ],
 )
 def test_memory_is_what_the_compiled_programs_take(dtype, slots, prompt, more):
@@ -68,7 +69,7 @@ def test_memory_is_what_the_compiled_programs_take(dtype, slots, prompt, more):
     said = engine_memory(SHAPE, dtype=dtype, prefix_bytes=2**20, **sizes)
     assert said.parameters == parameters
     d, p, s = decode.memory_analysis(), prefill.memory_analysis(), first.memory_analysis()
-    at = layout(**sizes)
+    at = layout(dtype=dtype, **sizes)
     assert (at.banks, at.blocks) == {1: (1, 1), 16: (1, 2), 64: (2, 2)}[slots]
     assert said.cache == at.banks * d.alias_size_in_bytes
     kept = 2**20 // (64 * said.token) * 64 * said.token if prompt > 64 else 0
@@ -111,7 +112,7 @@ def test_the_cache_grows_to_what_was_said_and_no_further():
 @pytest.mark.parametrize(
     ("slots", "banks", "width"),
     [
-        (1, 1, 2),
+        (1, 1, 1),
         (2, 1, 8),
         (9, 1, 16),
         (24, 1, 24),
@@ -126,8 +127,10 @@ def test_the_cache_grows_to_what_was_said_and_no_further():
     ],
 )
 def test_slots_are_cut_into_banks_of_one_width(slots, banks, width):
-    at = layout(slots=slots, prompt_columns=64, max_tokens=64)
+    at = layout(slots=slots, prompt_columns=64, max_tokens=64, dtype="float32")
     assert (at.banks, at.width, at.slots) == (banks, width, banks * width)
+    bfloat16 = layout(slots=slots, prompt_columns=64, max_tokens=64, dtype="bfloat16")
+    assert bfloat16 == (at if slots > 1 else at._replace(width=2))
 
 
 def test_no_chunk_is_kept_that_no_prompt_could_go_on_from():

@@ -23,6 +23,7 @@ from policy.transformer import engine_params, to_host
 CONTEXT = 4608
 ENDS = tuple(small.MODEL.tokenizer.ends)
 CONFIG = dataclasses.replace(small.CONFIG, context=CONTEXT)
+EACH = dataclasses.replace(CONFIG, num_kv_heads=CONFIG.num_heads)  # A head of keys for each of queries.
 RNG = np.random.default_rng(5)
 SYSTEM = RNG.integers(2, 258, 3 * CHUNK + 5).tolist()  # Three chunks and the beginning of a fourth.
 
@@ -108,10 +109,11 @@ def test_neighbors_order_pages_and_prefixes_change_no_bit():
     assert_same(together, run(made, names[::-1], between=2))
 
 
-def test_bits_do_not_depend_on_how_far_the_cache_has_grown():
+@pytest.mark.parametrize("config", [CONFIG, EACH], ids=["grouped", "each"])
+def test_bits_do_not_depend_on_how_far_the_cache_has_grown(config):
     first, names, counts = None, [0, 1, 2, 3], set()
     for pages in (1, 3, 64):  # Up to 2048 columns a slot.
-        made = roomy(engine(prompt_columns=64, max_tokens=64 * PAGE - 64), pages=pages, slots=8)
+        made = roomy(engine(config, prompt_columns=64, max_tokens=64 * PAGE - 64), pages=pages, slots=8)
         (bank,) = made._banks
         small.watch(made, "decode", lambda out, bank=bank: counts.add(bank.pages.count))
         done = run(made, names, between=1)
