@@ -40,11 +40,11 @@ class Start(NamedTuple):
 
 
 class _Copy(NamedTuple):
-    """A page of a prompt that becomes one of a bank."""
+    """Columns of a prompt that become a page of a bank."""
 
-    to: int
+    slot: int
     place: int  # Of the prompt in the blocks.
-    column: int
+    column: int  # The first.
 
 
 class Block:
@@ -105,6 +105,7 @@ class Bank:
         self._keys = np.zeros((at.width, 2), np.uint32)
         self.law = plain_law(at.width, config.vocab_size)
         self._banned = jnp.array(self.law.banned)  # On the device; a copy.
+        self._most = at.width * at.pages  # Pages of both caches: what `engine_memory` counts.
         self.pages, self.seats = self._table(0), self._no_seats()
         self.empty()
 
@@ -137,22 +138,21 @@ class Bank:
             whole = columns // PAGE if start.shares else 0
             if whole:
                 new = self.seats.sit(slot, start.prompt.tobytes(), whole)
-                shared += [_Copy(page, start.place, column) for column, page in new]
+                shared += [_Copy(slot, start.place, column) for column, _ in new]
             self.pages.begin(slot, whole * PAGE)
             self._reach({slot: columns - 1})
-            own += [
-                _Copy(self.pages.page(slot, column), start.place, column)
-                for column in range(whole * PAGE, columns, PAGE)
-            ]
-        self._fit()
-        self.cache = self._copied(self.cache, own, blocks)
-        self.shared = self._copied(self.shared, shared, blocks)
+            own += [_Copy(slot, start.place, column) for column in range(whole * PAGE, columns, PAGE)]
+        self._fit()  # Which may number the pages anew.
+        self.cache = self._copied(self.cache, self.pages, own, blocks)
+        self.shared = self._copied(self.shared, self.seats, shared, blocks)
 
-    def _copied(self, cache: Cache, copies: Sequence[_Copy], blocks: Sequence[Block]) -> Cache:
+    def _copied(
+        self, cache: Cache, table: PageTable | SeatTable, copies: Sequence[_Copy], blocks: Sequence[Block]
+    ) -> Cache:
         b, w, n = self._at.width, self._at.chunk, self._at.rows
         for i, block in enumerate(blocks):
-            mine = [
-                (copy.to, copy.column // w * n + copy.place % n, copy.column % w)  # As `copy_pages` takes them.
+            mine = [  # As `copy_pages` takes them.
+                (table.page(copy.slot, copy.column), copy.column // w * n + copy.place % n, copy.column % w)
                 for copy in copies
                 if copy.place // n == i
             ]
@@ -192,7 +192,9 @@ class Bank:
             self.pages.reach(slot, column)
 
     def _fit(self) -> None:
-        """Makes the caches as large as their tables say."""
+        """Makes the caches as large as their tables say, which may take no more than all slots at their longest."""
+        if self.pages.count + self.seats.count > self._most:
+            self._arrange(self._fewer(), self, {})
         if self.seats.count and not self.shared:
             self.shared = empty_cache(self._config, self.seats.count, PAGE)
         layers, self.cache = list(self.cache), ()
@@ -206,12 +208,11 @@ class Bank:
                 layers[i] = _call(self._programs.grow, k, count), _call(self._programs.grow, v, count)
         return tuple(layers)
 
-    def take_over(self, other: Bank, slots: Mapping[int, int], used: Sequence[int]) -> None:
+    def take_over(self, other: Bank, slots: Mapping[int, int]) -> None:
         """Takes slots of another bank.
 
         Args:
           slots: of the other bank, which is empty then, and free ones here.
-          used: slots here that hold a completion.
         """
         for there, here in slots.items():
             for mine, theirs in ((self.token, other.token), (self.position, other.position), (self._keys, other._keys)):
@@ -220,32 +221,35 @@ class Bank:
                 mine[..., here] = theirs[..., there]
         if any(other.law.banned[:, there].any() for there in slots):
             self._banned = jnp.array(self.law.banned)
-        self._arrange(self.pages.count, used, other, slots)
+        self._arrange(self.pages.count, other, slots)
         for there in slots:
             other.free(there)
         other.empty()
 
-    def shrink(self, used: Sequence[int]) -> None:
-        """Gives back pages, where a third of them, or of those of prompts, is free beside some to grow into.
-
-        Args:
-          used: the slots that hold a completion.
-        """
-        fewer = self._table(self.pages.used * 5 // 4).count
+    def shrink(self) -> None:
+        """Gives back pages, where a third of them, or of those of prompts, is free beside some to grow into."""
+        fewer = self._fewer()
         count = fewer if 3 * fewer <= 2 * self.pages.count else self.pages.count
         if count < self.pages.count or 3 * self.seats.needed <= 2 * self.seats.count > 0:
-            self._arrange(count, used, self, {})
+            self._arrange(count, self, {})
 
-    def _arrange(self, count: int, used: Sequence[int], other: Bank, slots: Mapping[int, int]) -> None:
+    def _fewer(self) -> int:
+        """Pages for what slots have, and some to grow into."""
+        return self._table(self.pages.used * 5 // 4).count
+
+    def _arrange(self, count: int, other: Bank, slots: Mapping[int, int]) -> None:
         """Makes a cache of `count` pages, or more where they do not suffice, of what slots here and there have."""
         pages, seats = self._table(count), self._no_seats()
-        kept = {slot: slot for slot in used}
+        kept = {slot: slot for slot in range(self._at.width)}
+        own = pages.adopt(self.pages, kept), pages.adopt(other.pages, slots)
+        shared = seats.adopt(self.seats, kept), seats.adopt(other.seats, slots)
+        if pages.count + seats.count > self._most:
+            seats.trim(self._most - pages.used)
+            pages.trim(self._most - seats.count)
         layers, self.cache = list(self.cache), ()
-        moved = pages.adopt(self.pages, kept), pages.adopt(other.pages, slots)
-        self.cache = self._arranged(layers, other.cache, pages.count, *moved)
+        self.cache = self._arranged(layers, other.cache, pages.count, *own)
         layers, self.shared = list(self.shared), ()
-        moved = seats.adopt(self.seats, kept), seats.adopt(other.seats, slots)
-        self.shared = self._arranged(layers, other.shared, seats.count, *moved)
+        self.shared = self._arranged(layers, other.shared, seats.count, *shared)
         self.pages, self.seats = pages, seats
 
     def _arranged(
@@ -257,13 +261,15 @@ class Bank:
         theirs: list[tuple[int, int]],
     ) -> Cache:
         """A cache of pages of these layers and of another cache's: (page there, page of the new one) of each."""
-        if not count:
+        layers = layers or list(other)
+        if not count or not layers:
             return ()
         page, own = np.zeros(count, np.int32), np.ones(count, bool)
-        for there, here in mine + theirs:
-            page[here] = there
-        own[[here for _, here in theirs]] = False
-        layers = layers or list(other)
+        for there, here in mine:
+            if there < len(layers[0][0]):  # Else it is new, and nothing is in it.
+                page[here] = there
+        for there, here in theirs:
+            page[here], own[here] = there, False
         for i in range(len(layers)):  # One after the other, so that only one is there twice.
             pair = zip(layers[i], other[i] if theirs else layers[i], strict=True)
             layers[i] = tuple(_call(self._programs.arrange, x, y, page, own) for x, y in pair)  # type: ignore[assignment]

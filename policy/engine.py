@@ -279,14 +279,14 @@ class Engine:
             given = self._used(giver)
             if len(given) <= len(free):
                 slots = dict(zip(given, free, strict=False))
-                self._banks[taker].take_over(self._banks[giver], slots, self._used(taker))
+                self._banks[taker].take_over(self._banks[giver], slots)
                 for row in [row for row in rows if row.bank == giver]:
                     self._rows[giver][row.slot] = None
                     row.bank, row.slot = taker, slots[row.slot]
                     self._rows[taker][row.slot] = row
         for i in range(len(self._banks)):
-            if used := self._used(i):
-                self._banks[i].shrink(used)
+            if self._used(i):
+                self._banks[i].shrink()
 
     def _used(self, bank: int) -> list[int]:
         """The slots of a bank that hold a completion."""

@@ -58,12 +58,7 @@ def layout(*, slots: int, prompt_columns: int, max_tokens: int, dtype: str) -> L
 
 
 class EngineMemory(NamedTuple):
-    """Bytes.
-
-    Samples that share their prompt's pages take less. Where first all slots are filled with few samples of long
-    prompts, then with many of others, also under the next version, they take more: both kinds of pages stay until
-    nothing waits for a slot.
-    """
+    """Bytes. Samples that share their prompt's pages take less."""
 
     token: int  # Of the cache, for one column of one slot.
     slot: int  # Of the cache, for a slot that is as long as can be.

@@ -50,6 +50,11 @@ class _Store:
     def give(self, page: int) -> None:
         heapq.heappush(self._free, page)
 
+    def trim(self, count: int) -> None:
+        """Lets go of the free pages from `count` on, where none from there on is taken."""
+        self.count = max(self.used, min(self.count, count))
+        self._free = sorted(page for page in self._free if page < self.count)  # Which is a heap.
+
 
 class PageTable:
     """A slot keeps its first page for good; the others come and go."""
@@ -126,6 +131,10 @@ class PageTable:
         self._table[slot, 1:] = slot
         self._used[slot] = 1
         self.begin(slot, 0)
+
+    def trim(self, count: int) -> None:
+        """Makes a table that has only taken pages, and given none back, as small as `count`, or as it can be."""
+        self._store.trim(count)
 
     def page(self, slot: int, column: int) -> int:
         """Where a column of a slot is."""
@@ -221,6 +230,14 @@ class SeatTable:
                     new = self.sit(slots[there], table.prompt, len(table.pages))
                     pages += [(table.pages[column // self._columns], page) for column, page in new]
         return pages
+
+    def trim(self, count: int) -> None:
+        """As `PageTable.trim`."""
+        self._store.trim(count)
+
+    def page(self, slot: int, column: int) -> int:
+        """Where a column of a slot's prompt is."""
+        return int(self._table[slot, column // self._columns]) // SEATS
 
     def arrays(self) -> Seats:
         """As the compiled functions take them."""

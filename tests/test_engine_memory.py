@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+from test_engine import assert_same_bits
 
-from policy import ByteTokenizer, Engine, TransformerConfig, make_policy
-from policy.cache import empty_cache
+from policy import ByteTokenizer, Engine, SamplingOptions, TransformerConfig, make_policy
+from policy.cache import SEATS, empty_cache
 from policy.memory import PAGE, PREFILL_ROWS, engine_memory, layout, slots_that_fit
 from policy.pages import PageTable, SeatTable
 from policy.programs import FIRST, programs
@@ -107,6 +108,43 @@ def test_the_cache_grows_to_what_was_said_and_no_further():
         pages, needed = sum(x.nbytes for x in jax.tree.leaves(bank.cache)) / (PAGE * said.token), 20 * slot + 28
         assert needed <= pages <= 1.25 * needed + 8
     assert pages * PAGE * said.token == said.cache
+
+
+def until_idle(engine):
+    finished = []
+    while not engine.idle:
+        finished += engine.step()
+    return finished
+
+
+def test_pages_of_slots_and_of_shared_prompts_together_stay_within_what_was_said():
+    """Slots full of their own pages, then of prompts that are read together, and both, under one version and more."""
+    rng = np.random.default_rng(0)
+    sizes = {"slots": 8, "prompt_columns": 4 * PAGE, "max_tokens": PAGE, "dtype": "float32"}
+    made, alone = (Engine(small.MODEL, seed=0, **sizes) for _ in range(2))
+    said = engine_memory(small.CONFIG, **sizes).cache
+    (bank,) = made._banks
+    largest = 0
+    for version in range(2):
+        done, asked = {}, {}
+        for i, samples in enumerate([1] * 8 + [SEATS] * 3 + [1, SEATS] * 5):
+            prompt = rng.integers(2, 258, int(rng.integers(3 * PAGE, 4 * PAGE + 1))).tolist()
+            asked[i] = prompt, samples, SamplingOptions(max_tokens=int(rng.integers(1, PAGE + 1)), banned=(0, 1))
+        for engine in made, alone:
+            engine.load(small.versioned(version))
+        for i, (prompt, samples, options) in asked.items():
+            made.submit(i, prompt, samples=samples, options=options, index=i)
+        while not made.idle:
+            done.update(made.step())
+            size = sum(x.nbytes for x in jax.tree.leaves((bank.cache, bank.shared)))
+            assert size <= said
+            largest = max(largest, size)
+        for i, (prompt, samples, options) in asked.items():
+            alone.submit(i, prompt, samples=samples, options=options, index=i)
+            ((_, completions),) = until_idle(alone)
+            for one, other in zip(done[i], completions, strict=True):
+                assert_same_bits(one, other)
+    assert largest > 0.9 * said
 
 
 @pytest.mark.parametrize(
