@@ -31,7 +31,7 @@ from policy.cache import SEATS
 from policy.memory import PAGE, PREFIX_BYTES, layout
 from policy.prefixes import Prefixes
 from policy.programs import FIRST, STEPS, programs
-from policy.requests import Reply, SamplingOptions, Written, begin, cut_at, stop_at
+from policy.requests import Reply, SamplingOptions, Written, begin, cut_at, in_words, is_whole, stop_at, told
 from policy.sampling import Sampled
 from policy.sizes import multiple
 from policy.transformer import fast_dtype, from_host
@@ -132,13 +132,15 @@ class Engine:
         self._ends = jnp.array(list(self._tokenizer.ends), jnp.int32)
         self._alive: dict[Hashable, _Request] = {}
         self._waiting: collections.deque[_Request] = collections.deque()
+        self._finished: Finished = []  # That `step` has not returned yet.
+        self._failures: collections.deque[str] = collections.deque()  # Of foreign code, not told yet.
         self._params: Params = {}
         self.version: int | None = None
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being written or waits."""
-        return not self._alive
+        """Whether nothing is being written or waits, and `step` has returned all that is finished."""
+        return not self._alive and not self._finished
 
     def load(self, params: Versioned) -> None:
         """Takes parameters, the tree of `transformer.engine_params` on the host.
@@ -146,7 +148,7 @@ class Engine:
         Raises:
           RuntimeError: something is being written under other parameters.
         """
-        if not self.idle:
+        if self._alive:
             raise RuntimeError("Engine.load: completions are being written; step until the engine is idle.")
         self._params = {}  # The old ones go before the new ones come.
         self._params = from_host(params.params)
@@ -183,11 +185,12 @@ class Engine:
           reply_seconds: how long the environment may take for a reply. One that takes longer is left behind, and gives
             finish="error" too; whether that happens depends on the machine's load.
           max_turns: of the policy; one more is finish="turns".
-          on_token: told each token as it comes, in the thread of `step`; it may cancel requests.
+          on_token: told each token as it comes, in the thread of `step`; it may cancel requests. What it raises gives
+            finish="error".
 
         Raises:
-          ValueError: a prompt that is empty, too long or not of this vocabulary, a name that is taken, or a wrong
-            number.
+          ValueError: a prompt that is empty, too long or not of this vocabulary, a name that is taken, a wrong number,
+            or an environment or a listener that cannot be called.
         """
         options = options or SamplingOptions()
         tokens = np.asarray(prompt)
@@ -202,6 +205,12 @@ class Engine:
                 f"Request {name!r} has a token outside the vocabulary of {self._config.vocab_size}: "
                 f"{int(tokens.min())}..{int(tokens.max())}."
             )
+        for key, value in (("environment", environment), ("on_token", on_token)):
+            if value is not None and not callable(value):
+                raise ValueError(f"{key} must be a function or None, got {value!r} (request {name!r}).")
+        for key, value in (("samples", samples), ("max_turns", max_turns), ("stream", stream), ("index", index)):
+            if not is_whole(value):
+                raise ValueError(f"{key} must be an integer, got {value!r} (request {name!r}).")
         for key, value in (("stream", stream), ("index", index)):
             if not 0 <= value < 2**32:
                 raise ValueError(f"{key} must be in [0, 2**32), got {value!r} (request {name!r}).")
@@ -244,20 +253,24 @@ class Engine:
           The requests that are now complete, each with its completions in the order of their samples.
 
         Raises:
-          FloatingPointError: the logits are not finite.
+          FloatingPointError: the logits are not finite. Cancel what is alive, and load other parameters.
         """
         if self.version is None:
             raise RuntimeError("Engine.step: load parameters first.")
-        finished = self._resume() + self._fill()
+        self._resume()
+        self._fill()
         self._gather()
         rows = self._written()
         if live := [row for row in rows if row.reply is None]:
-            finished += self._decode(live)
+            self._decode(live)
         elif waiting := {row.reply: row.deadline for row in rows if row.reply is not None}:
             left = min(waiting.values()) - time.monotonic()
             limit = min(max(left, 0.0), _LONGEST_WAIT)
             concurrent.futures.wait(waiting, limit, return_when=concurrent.futures.FIRST_COMPLETED)
-            finished += self._resume()
+            self._resume()
+        while self._failures:  # Now that all rows are in order: a warning may be an error.
+            warnings.warn(self._failures.popleft(), stacklevel=2)
+        finished, self._finished = self._finished, []
         return finished
 
     def _written(self) -> list[_Row]:
@@ -292,7 +305,7 @@ class Engine:
         """The slots of a bank that hold a completion."""
         return [slot for slot, row in enumerate(self._rows[bank]) if row is not None]
 
-    def _decode(self, live: list[_Row]) -> Finished:
+    def _decode(self, live: list[_Row]) -> None:
         """Decodes as many tokens of the rows `live` as may come before the host has a say."""
         one = (
             self._waiting  # For a slot.
@@ -308,7 +321,6 @@ class Engine:
         def decode(i: int) -> tuple[int, Sampled]:
             return self._banks[i].decode(self._params, left[i], self._used(i), self._ends)
 
-        finished = []
         for i, (steps, sampled) in zip(
             at_work, self._crew.all([functools.partial(decode, i) for i in at_work]), strict=True
         ):
@@ -317,12 +329,10 @@ class Engine:
                 going = [row for row in rows if self._holds(row) and not row.reply]
                 slots = [row.slot for row in going]
                 self._banks[i].position[slots] += 1
-                finished += self._write(going, Sampled(*(x[step, slots] for x in sampled)))
-        return finished
+                self._write(going, Sampled(*(x[step, slots] for x in sampled)))
 
-    def _resume(self) -> Finished:
+    def _resume(self) -> None:
         """Goes on with the rows whose environment has answered."""
-        finished = []
         for row in self._written():
             if row.reply is None:
                 continue
@@ -333,25 +343,22 @@ class Engine:
                 error = TimeoutError(f"no reply within {request.reply_seconds:g} s")
             else:
                 continue
-            appended = None if error else reply.result()
+            appended = None if error is not None else reply.result()
             row.reply = None
-            if error:
-                finished += self._end(row, "error")
-                reason = f"{type(error).__name__}: {error}"[:500]
-                warnings.warn(f"The environment of request {request.name!r} failed: {reason}", stacklevel=3)
+            if error is not None:
+                self._failures.append(f"The environment of request {request.name!r} failed: {in_words(error)}")
+                self._end(row, "error")
             elif appended is None:
-                finished += self._end(row, "stop")
+                self._end(row, "stop")
             elif row.turns == request.max_turns:
-                finished += self._end(row, "turns")
+                self._end(row, "turns")
             elif len(row.tokens) + len(appended) >= request.max_tokens:
-                finished += self._end(row, "length")
+                self._end(row, "length")
             else:
                 row.pending.extend(appended)
-        return finished
 
-    def _fill(self) -> Finished:
+    def _fill(self) -> None:
         """Puts waiting samples into free slots, each with its first token."""
-        finished = []
         while self._waiting and any(None in rows for rows in self._rows):
             if self._waiting[0].place is None:
                 self._prefill()
@@ -367,8 +374,7 @@ class Engine:
                 taken.append(row)
                 if request.started == len(request.completions):
                     self._waiting.popleft()
-            finished += self._start(taken)
-        return finished
+            self._start(taken)
 
     def _prefill(self) -> None:
         """Computes the next prompts, as many as the blocks hold; equal ones once.
@@ -415,7 +421,7 @@ class Engine:
             if not self._prefixes.holds(self.version, known):
                 self._prefixes.keep(self.version, known, block.chunk(row, i))
 
-    def _start(self, taken: list[_Row]) -> Finished:
+    def _start(self, taken: list[_Row]) -> None:
         starts: list[Start] = []
         for row in taken:
             request, options = row.request, row.request.options
@@ -439,19 +445,16 @@ class Engine:
             self._banks[bank].start([starts[i] for i in mine], keys[mine], self._blocks)
 
         self._crew.all([functools.partial(start, bank) for bank in {row.bank for row in taken}])
-        finished = []
         for group, (_, sampled) in zip(groups, firsts, strict=True):
-            finished += self._write([taken[i] for i in group], Sampled(*(x[: len(group)] for x in sampled)))
-        return finished
+            self._write([taken[i] for i in group], Sampled(*(x[: len(group)] for x in sampled)))
 
-    def _write(self, rows: list[_Row], sampled: Sampled) -> Finished:
+    def _write(self, rows: list[_Row], sampled: Sampled) -> None:
         """Appends the token of each row; frees the slots that are done."""
         if not np.isfinite(sampled.policy_logprob).all():
             raise FloatingPointError(
                 f"The logits of version {self.version} are not finite: the policy has diverged. "
                 "Lower the learning rate, or go back to an earlier checkpoint."
             )
-        finished = []
         for row, token, logprob, policy_logprob in zip(rows, *(x.tolist() for x in sampled), strict=True):
             if not self._holds(row):  # Whoever was told of a token has cancelled the request.
                 continue
@@ -462,8 +465,7 @@ class Engine:
                 continue
             self._append(row, token, True, logprob, policy_logprob)
             if self._holds(row):
-                finished += self._after(row)
-        return finished
+                self._after(row)
 
     def _append(self, row: _Row, token: int, mask: bool, logprob: float, policy_logprob: float) -> None:
         row.tokens.append(token)
@@ -473,10 +475,15 @@ class Engine:
         bank, forced = self._banks[row.bank], row.request.options.forced
         bank.token[row.slot] = token
         bank.law.forced[row.slot] = forced[len(row.tokens)] if len(row.tokens) < len(forced) else -1
-        if row.request.on_token is not None:
-            row.request.on_token(Written(row.sample, token, mask, logprob))
+        request = row.request
+        if request.on_token is None:
+            return
+        error = told(request.on_token, Written(row.sample, token, mask, logprob))
+        if error is not None and self._holds(row):
+            self._failures.append(f"The listener of request {request.name!r} failed: {in_words(error)}")
+            self._end(row, "error")
 
-    def _after(self, row: _Row) -> Finished:
+    def _after(self, row: _Row) -> None:
         """What follows the policy's token: the end of its turn, the end of the completion, or nothing."""
         request, options = row.request, row.request.options
         ended = (
@@ -489,20 +496,17 @@ class Engine:
             so_far = np.array(row.tokens, np.int32), np.array(row.mask)
             row.reply = begin(request.environment, self._config.vocab_size, *so_far)
             row.deadline = time.monotonic() + request.reply_seconds
-            return []
-        if ended or len(row.tokens) == request.max_tokens:
-            return self._end(row, "stop" if ended else "length")
-        return []
+        elif ended or len(row.tokens) == request.max_tokens:
+            self._end(row, "stop" if ended else "length")
 
-    def _end(self, row: _Row, finish: Literal["stop", "length", "turns", "error"]) -> Finished:
+    def _end(self, row: _Row, finish: Literal["stop", "length", "turns", "error"]) -> None:
         request = row.request
         request.completions[row.sample] = self._completion(row, finish)
         self._free(row)
         done = [completion for completion in request.completions if completion is not None]
-        if len(done) < len(request.completions):
-            return []
-        del self._alive[request.name]
-        return [(request.name, done)]
+        if len(done) == len(request.completions):
+            del self._alive[request.name]
+            self._finished.append((request.name, done))
 
     def _free(self, row: _Row) -> None:
         self._rows[row.bank][row.slot] = None

@@ -56,9 +56,9 @@ def programs(config: TransformerConfig, dtype: str) -> Programs:
             logits, cache = policy.decode(params, token, position, pages, seats, cache, shared)
             sampled = draw(logits, keys, position + 1, law)
             written = jax.tree.map(lambda xs, x: lax.dynamic_update_index_in_dim(xs, x, i, 0), written, sampled)
-            # A row that does not move computes its last token again and again, and writes the same column.
+            # A row that does not go on computes its last token again and again, and writes the same column.
+            moves &= (i + 1 < left) & ~(sampled.token[:, None] == ends).any(axis=1)
             token, position = jnp.where(moves, sampled.token, token), position + moves
-            moves &= (i + 1 < left) & ~(token[:, None] == ends).any(axis=1)
             return i + 1, token, position, moves, cache, written
 
         b = len(token)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -61,8 +60,11 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         t = self.temperature
-        if not (math.isfinite(t) and (t == 0 or t >= 1e-30)):
-            raise ValueError(f"temperature must be finite and >= 0 (0 is greedy, else at least 1e-30), got {t!r}.")
+        if not (t == 0 or 1e-30 <= t <= 1e30):
+            raise ValueError(f"temperature must be finite and >= 0 (0 is greedy, else 1e-30 to 1e30), got {t!r}.")
+        for name in ("top_k", "max_tokens", "seed"):
+            if (value := getattr(self, name)) is not None and not is_whole(value):
+                raise ValueError(f"{name} must be an integer, got {value!r}.")
         if self.top_k < 0:
             raise ValueError(f"top_k must be at least 0 (0 keeps all tokens), got {self.top_k!r}.")
         if not 0 < self.top_p <= 1:
@@ -89,7 +91,7 @@ class SamplingOptions:
           ValueError: a token is outside the vocabulary, all of them are banned, or there is no room.
         """
         for name in ("stop_tokens", "banned", "forced"):
-            if wrong := [token for token in getattr(self, name) if not 0 <= token < vocab_size]:
+            if wrong := [t for t in getattr(self, name) if not is_whole(t) or not 0 <= t < vocab_size]:
                 raise ValueError(f"{name} has tokens outside the vocabulary of {vocab_size}: {wrong[:5]}.")
         if len(set(self.banned)) == vocab_size:
             raise ValueError("All tokens are banned: at least one must be left to sample.")
@@ -100,6 +102,11 @@ class SamplingOptions:
             )
         if len(self.forced) > (self.max_tokens or max_tokens):
             raise ValueError(f"{len(self.forced)} forced tokens are more than max_tokens allows.")
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is an integer, of Python or numpy."""
+    return isinstance(value, (int, np.integer))
 
 
 def put_law(law: Law, row: int, options: SamplingOptions, vocab_size: int) -> None:
@@ -142,6 +149,23 @@ def begin(
 
     threading.Thread(target=answer, name="environment", daemon=True).start()
     return reply
+
+
+def told(listener: Callable[[Written], None], written: Written) -> Exception | None:
+    """Tells it a token. Returns what it raises: the other rows of the step are not to suffer from it."""
+    try:
+        listener(written)
+    except Exception as error:  # Foreign code.
+        return error
+    return None
+
+
+def in_words(error: BaseException) -> str:
+    """An error of foreign code, which may fail to say what it is."""
+    try:
+        return f"{type(error).__name__}: {error}"[:500]
+    except Exception:  # Foreign code.
+        return type(error).__name__
 
 
 def stop_at(tokenizer: Tokenizer, turn: Sequence[int], strings: Sequence[str]) -> bool:

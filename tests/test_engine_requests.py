@@ -329,6 +329,56 @@ def test_an_environment_that_fails_is_nobodys_fault(broken):
     assert done["b"].finish in ("stop", "length")
 
 
+class Speechless(Exception):
+    """An error that cannot say what it is, and counts as nothing."""
+
+    def __str__(self):
+        raise RuntimeError
+
+    def __len__(self):
+        return 0
+
+
+def fails(*_):
+    raise Speechless
+
+
+def test_an_error_that_cannot_be_told_is_one_all_the_same():
+    with pytest.warns(UserWarning, match=r"environment of request 'a' failed: Speechless$"):
+        assert run(chatty(), a={"environment": fails})["a"].finish == "error"
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_a_warning_is_an_error_nothing_that_is_finished_is_lost():
+    made = chatty()
+    made.submit("a", PROMPT, environment=fails)
+    made.submit("b", PROMPT, on_token=fails)
+    done, warned = {}, 0
+    while not made.idle:
+        try:
+            done.update(made.step())
+        except UserWarning:
+            warned += 1
+    assert {name: completion.finish for name, (completion,) in done.items()} == {"a": "error", "b": "error"}
+    assert warned == 2
+
+
+def test_a_listener_that_fails_ends_its_completion_and_changes_no_bit_of_others():
+    alone = run(engine(), b={"samples": 3})["b"]
+    heard = []
+
+    def third(written):
+        heard.append(written)
+        if len(heard) == 3:
+            raise KeyError("third")
+
+    with pytest.warns(UserWarning, match="listener of request 'a' failed: KeyError: 'third'"):
+        done = run(engine(), a={"on_token": third, "options": SamplingOptions(forced=(5,) * 5)}, b={"samples": 3})
+    assert (done["a"].finish, done["a"].tokens.tolist()) == ("error", [5, 5, 5])
+    for one, other in zip(alone, done["b"], strict=True):
+        assert_same_bits(one, other)
+
+
 def test_a_cancelled_request_may_wait_for_its_environment():
     made, gate = chatty(), threading.Event()
 
