@@ -93,7 +93,7 @@ def test_a_grader_by_exit_code_falls(monkeypatch, grader):
 
 def test_a_grader_that_hangs_is_ended(monkeypatch, grader):
     few(monkeypatch, ["baseline_wrong"])
-    assert results(redteam.audit(grader("hangs"), CALLS, timeout=15)) == {
+    assert results(redteam.audit(grader("hangs"), CALLS, timeout=30)) == {
         "solution": "rewarded",
         "baseline_wrong": "hung",
     }

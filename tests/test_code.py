@@ -21,8 +21,9 @@ from test_sandbox_kills import alive, family, soon
 
 import verifiers
 from verifiers import Outcome, Problem, hacks, sandbox
-from verifiers.judging import jails
-from verifiers.sandbox import levels
+from verifiers.judging import checks, jails
+from verifiers.sandbox import languages, levels, pool
+from verifiers.sandbox.slot import SlotFailed
 from verifiers.sandbox.types import Execution
 
 QUICK = {"cpu_s": 1, "idle_s": 1, "wall_s": 20}
@@ -569,6 +570,55 @@ def test_an_error_of_the_sandbox_is_tried_once_more_and_then_said(monkeypatch):
     verdict = _verdict(PROGRAMS[0])
     assert (verdict.outcome, len(calls)) == (Outcome.ERROR, 2)
     assert "no slot" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("candidate", "tested", "said"),
+    [
+        ((1.2, 1.3), (0.1, 1.3), "too busy"),  # The tests waited for a core, and the program for them.
+        ((0.1, 3.0), (2.9, 3.0), "too busy"),
+        ((2.0, 2.1), (2.0, 2.1), "idle for"),  # It slept, and the tests waited for it.
+    ],
+)
+def test_waiting_for_a_jail_that_waits_for_a_core_is_nobodys_fault(candidate, tested, said):
+    """Seconds idle and in all of both, of which one is ended for its idling; one second is allowed."""
+    ended, fine = {"status": "limit", "reason": "idle for more than idle_s = 1 s"}, {"status": "ok", "reason": ""}
+    one, other = (
+        Execution(
+            **(ended if idle == max(candidate[0], tested[0]) else fine), level="landlock", idle_s=idle, wall_s=wall
+        )
+        for idle, wall in (candidate, tested)
+    )
+    report = checks._verdict([], 1, one, other, 1.0)
+    assert (report.execution.status, said in report.execution.reason) == (
+        "limit" if said == "idle for" else "error",
+        True,
+    )
+
+
+@pytest.mark.skipif(languages.missing("c") != "", reason="no gcc")
+def test_a_compiled_program_that_could_not_be_copied_is_nobodys_fault(monkeypatch):
+    problem = Problem("c", "", {"mode": "stdio", "language": "c", "tests": [{"stdin": "", "stdout": "7"}]})
+    program = '#include <stdio.h>\nint main() { puts("7"); } /* copied */'
+    with monkeypatch.context() as broken:
+        broken.setattr(languages, "_COPY", b"raise SystemExit(3)")
+        assert outcome(problem, program) is Outcome.ERROR
+    assert outcome(problem, program) is Outcome.CORRECT
+
+
+@pytest.mark.skipif(languages.missing("c") != "", reason="no gcc")
+def test_a_fork_server_that_cannot_be_started_once_costs_a_compiler_a_try(monkeypatch):
+    real, failures = pool.Slot, [1]
+
+    def refused(*arguments, **options):
+        if failures:
+            raise SlotFailed(f"it was silent {failures.pop()}")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(pool, "Slot", refused)
+    with sandbox.Pool(workers=1) as fresh:
+        assert fresh.run("int main() { return 0; }", language="c").status == "ok"
+    assert not failures
 
 
 def test_nothing_is_left_open():

@@ -56,7 +56,7 @@ def test_hostile(pool, case):
         if found.status == "ok":
             wanted = not case.says.startswith("!")
             assert (case.says.lstrip("!").encode() in found.stdout) is wanted or case.says == "", found
-    assert found.cpu_s + found.idle_s < 5  # The rest of the time is the machine's.
+    assert found.cpu_s + found.idle_s < 8  # The rest of the time is the machine's.
     after = pool.run("print(6 * 7)")
     assert (after.status, after.stdout) == ("ok", b"42\n")
     assert not left_running(pool)

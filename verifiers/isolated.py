@@ -14,6 +14,7 @@ import json
 import mmap
 import os
 import pickle
+import queue
 import select
 import signal
 import socket
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from verifiers.plugins import attribute
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
+    from collections.abc import Callable
 
 HARD_SECONDS = (
     3.0  # After which a worker is killed. A third of it, and the call is interrupted between two instructions.
@@ -106,11 +107,28 @@ def bounded(function: str, arguments: list[Any], seconds: float) -> Any:
 
 
 @functools.cache
-def _starter(process: int) -> Executor:
-    """A thread that starts workers, and lives as long as this process: a worker dies with the thread that made it."""
-    import concurrent.futures  # Imported where a worker is started: `import verifiers` is quick.
+def _starter(process: int) -> Callable[..., subprocess.Popen]:
+    """`subprocess.Popen` in a thread that lives as long as this process: a worker dies with the thread that made it.
+    No executor's: those end with the main thread, while others may still judge."""
+    asked: queue.SimpleQueue[tuple[tuple, dict, queue.SimpleQueue]] = queue.SimpleQueue()
 
-    return concurrent.futures.ThreadPoolExecutor(1, "assay-starter")
+    def serve() -> None:
+        while True:
+            arguments, options, told = asked.get()
+            try:
+                told.put(subprocess.Popen(*arguments, **options))
+            except (OSError, subprocess.SubprocessError, MemoryError) as error:
+                told.put(error)
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen:
+        told: queue.SimpleQueue = queue.SimpleQueue()
+        asked.put((arguments, options, told))
+        if isinstance(started := told.get(), Exception):
+            raise started
+        return started
+
+    threading.Thread(target=serve, daemon=True, name="assay-starter").start()
+    return start
 
 
 def packed(*message: Any) -> bytes:
@@ -127,6 +145,19 @@ class Worker:
     """
 
     def __init__(self, memory_mb: int):
+        try:
+            self._begin(memory_mb)
+        except OSError as error:  # No descriptors, no processes, no memory.
+            raise Broken(f"No worker could be started: {error}") from error
+        self.has: set[str] = set()  # Verifiers, by id, and functions, by name, that it has got.
+        self.served = 0  # Verdicts that have come from it.
+        try:
+            self.resident_kb: int = self.receive(_START_SECONDS)  # When it was ready.
+        except BaseException:
+            self.kill()
+            raise
+
+    def _begin(self, memory_mb: int) -> None:
         here, there = socket.socketpair()
         here.setblocking(False)
         memory = os.memfd_create("assay-progress", os.MFD_CLOEXEC)
@@ -142,25 +173,17 @@ class Worker:
         self._poll.register(here, select.POLLIN)
         self._buffer = bytearray()
         self._unsent: collections.deque[memoryview] = collections.deque()
-        started = _starter(os.getpid()).submit(
-            subprocess.Popen,
-            [sys.executable, "-c", program],
-            stdin=subprocess.DEVNULL,
-            stdout=2,  # A verifier that prints is heard, and does not write into a table of ours.
-            pass_fds=[there.fileno(), memory],
-            env=_environment(),
-        )
         try:
-            self._process = started.result()
-        except OSError as error:
-            here.close()
-            raise Broken(f"No worker could be started: {error}") from error
+            self._process = _starter(os.getpid())(
+                [sys.executable, "-c", program],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # A verifier that prints is heard, and does not write into a table of ours.
+                pass_fds=[there.fileno(), memory],
+                env=_environment(),
+            )
         finally:
             there.close()
             os.close(memory)
-        self.has: set[str] = set()  # Verifiers, by id, and functions, by name, that it has got.
-        self.served = 0  # Verdicts that have come from it.
-        self.resident_kb: int = self.receive(_START_SECONDS)  # When it was ready.
 
     def send(self, message: bytes) -> None:
         """Sends what `packed` made, as far as it goes; `receive` sends the rest. So none waits for the other to read.
@@ -263,6 +286,7 @@ class _Shared:
         with self._lock:
             if self._worker is None or self._owner != os.getpid() or not self._worker.alive():
                 self._worker, self._owner = Worker(memory_mb=2048), os.getpid()
+            worker = self._worker
             try:
                 if function not in self._worker.has:  # Importing what it needs is not counted.
                     self._worker.send(packed("load", function))
@@ -270,9 +294,12 @@ class _Shared:
                     self._worker.has.add(function)
                 self._worker.send(packed("call", function, json.dumps(arguments), seconds))
                 reply = self._worker.receive(seconds)
-            except Broken as error:
+            except BaseException as error:  # Also Ctrl-C: the reply that still comes is none to the next call.
+                worker.kill()
                 self._worker = None
-                raise Broken(f"{function}: {error}") from None
+                if isinstance(error, Broken):
+                    raise Broken(f"{function}: {error}") from None
+                raise
         if "error" in reply:
             raise Broken(reply["error"])
         return reply["value"]
@@ -297,5 +324,12 @@ def _environment() -> dict[str, str]:
     }
 
 
+def _forget() -> None:
+    """A forked child has its own: the parent's lock may be held by a thread that the child has not."""
+    global _shared
+    _shared = _Shared()
+
+
 _shared = _Shared()
-atexit.register(_shared.close)
+atexit.register(lambda: _shared.close())
+os.register_at_fork(after_in_child=_forget)

@@ -56,6 +56,7 @@ class _Task:
     job: _Job
     key: _Key
     places: list[int]  # In the items of the job: equal completions are judged once.
+    spared: bool = False  # Whether a worker has died before it began this one, the first of its batch.
 
 
 class Pool:
@@ -184,8 +185,8 @@ class Pool:
             wanted = min(self._workers - len(self._threads), -(-len(tasks) // 4) - self._resting)
             for _ in range(wanted if tasks else 0):
                 thread = threading.Thread(target=self._serve, daemon=True, name="assay-pool")
-                self._threads.append(thread)
                 thread.start()
+                self._threads.append(thread)
             self._changed.notify_all()
 
     def _serve(self) -> None:
@@ -248,9 +249,13 @@ class Pool:
         except Broken as error:
             tasks = [*sent, *batch]
             # What it had begun last; verdicts on those before may have died with it.
-            last = 0 if worker is None else max(0, worker.begun - worker.served - 1)
-            lost = tasks.pop(min(last, len(tasks) - 1))
-            _deliver([lost], [_error(f"{self._payloads[lost.key[0]][0]}: {error}")])
+            last = -1 if worker is None else worker.begun - worker.served - 1
+            lost = tasks[max(0, min(last, len(tasks) - 1))]
+            if last < 0 and not lost.spared:  # It had begun none of them, so none is to blame, once.
+                lost.spared = True
+            else:
+                tasks.remove(lost)
+                _deliver([lost], [_error(f"{self._payloads[lost.key[0]][0]}: {error}")])
             self._give_back(tasks)
         if worker is not None:
             self._end(worker)

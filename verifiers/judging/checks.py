@@ -28,7 +28,8 @@ def judge(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) 
     spec = dumps([seed, prelude(task), task.setup, names, modules, tests, go_on])
     # One idles while the other works, which is nobody's fault; who sleeps of its own keeps both waiting.
     patient = {"idle_s": limits.idle_s + limits.cpu_s, "wall_s": limits.wall_s + limits.cpu_s}
-    of_tests = {"idle_s": limits.idle_s + 2 * limits.cpu_s + 2, "wall_s": limits.wall_s + 2 * limits.cpu_s + 2}
+    longest = limits.wall_s + 2 * limits.cpu_s + 2  # The candidate may wait long for a core; its own limits see sleep.
+    of_tests = {"idle_s": longest, "wall_s": longest}
     to_tests, to_candidate = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
     room = ROOM + PER_TEST * len(tests)
     with jails.file(room) as result:
@@ -40,14 +41,22 @@ def judge(task: Task, program: str, limits: Limits, level: str, *, go_on: bool) 
             close=(*to_tests, *to_candidate),
         )
         frames = jails.frames(result, room)
-    return _verdict(frames, len(tests), candidate, tested)
+    return _verdict(frames, len(tests), candidate, tested, limits.idle_s)
 
 
-def _verdict(frames: list[bytes], count: int, candidate: Execution, tested: Execution) -> Report:
+def _verdict(frames: list[bytes], count: int, candidate: Execution, tested: Execution, idle_s: float) -> Report:
+    # Whoever waits for the other idles: the machine's load on the one shows as the other's idling. What both idled at
+    # once is their own.
+    both = candidate.idle_s + tested.idle_s - candidate.wall_s
+    for one in (candidate, tested):
+        if one.status == "limit" and one.reason.startswith("idle for") and both <= idle_s:
+            why = f"the machine was too busy: both idled for {max(0.0, both):.1f} s"
+            return reported([], count, "", dataclasses.replace(one, status="error", reason=why))
     if tested.status != "ok" or not frames:  # Not even the tests came to an end.
         broken = "violation" if tested.status == "violation" else "error"
         blamed = tested if tested.status == "limit" else dataclasses.replace(tested, status=broken)
-        return reported([], count, "", candidate if candidate.status in ("limit", "violation") else blamed)
+        told = candidate.status in ("limit", "violation") or "too busy" in candidate.reason
+        return reported([], count, "", candidate if told else blamed)
     found = loads(frames[0])
     passed = [kind == "pass" for kind, _ in found]
     why = next((why for kind, why in found if kind != "pass"), "")

@@ -31,6 +31,7 @@ class Cgroup:
             swap.write_text("0")
         self._base = -1  # Bytes that the fork-server itself takes.
         self._set = (0, 0)
+        self._met = _open(memory / ("memory.events.local" if unified else "memory.failcnt"), os.O_RDONLY)
         self._kills = self._count()
 
     def join(self) -> None:
@@ -49,13 +50,18 @@ class Cgroup:
             self._set = (memory_mb, tasks)
 
     def killed(self) -> bool:
-        """Whether the kernel has killed a process for its memory since the last question."""
+        """Whether the kernel has killed a process since the last question, and for this limit: where a limit above
+        it was met, or the machine's memory ran out, it is nobody's here."""
         before, self._kills = self._kills, self._count()
-        return self._kills > before
+        return all(now > then for now, then in zip(self._kills, before, strict=True))
 
-    def _count(self) -> int:
+    def _count(self) -> tuple[int, int]:
+        """Processes killed; how often the limit was met."""
         lines = os.pread(self._events, 4096, 0).decode().splitlines()
-        return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+        killed = sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+        lines = os.pread(self._met, 4096, 0).decode().splitlines()
+        met = sum(int(line.split()[-1]) for line in lines if line.startswith("oom ") or line.isdigit())
+        return killed, met
 
     def remove(self) -> None:
         """Removes the folders, when those inside have ended."""

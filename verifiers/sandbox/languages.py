@@ -140,21 +140,25 @@ def _compile(runner: Runner, language: Language, job: Job) -> tuple[Execution, b
     files = {**job.files, language.source: job.program}
     compiling = Job(b"", files=files, argv=_command(language.compile), limits=COMPILING, keep=True)
     for _ in range(2):
-        slot = runner.take()
-        binary = os.memfd_create("main", os.MFD_CLOEXEC)
-        broken = True
+        slot, binary, broken = None, -1, True
         try:
+            slot = runner.take()
+            binary = os.memfd_create("main", os.MFD_CLOEXEC)
             running = slot.start(compiling)
             execution = running.wait()
             copied = slot.start(Job(_COPY, channels=(binary,), limits=COMPILING)).wait()
             broken = not running.sound or copied.status == "error"
+            if execution.status == "ok" and copied.status != "ok":  # Half a binary would be the program's fault.
+                execution = dataclasses.replace(copied, status="error", reason=f"not copied: {copied.reason}")
             if execution.status != "error":
                 return execution, os.pread(binary, os.fstat(binary).st_size, 0)
-        except SlotFailed as error:
+        except (SlotFailed, OSError) as error:
             execution = Execution("error", level=runner.level, reason=f"the sandbox failed: {error}")
         finally:
-            os.close(binary)
-            runner.put(slot, broken=broken)
+            if binary >= 0:
+                os.close(binary)
+            if slot is not None:
+                runner.put(slot, broken=broken)
     return execution, b""
 
 

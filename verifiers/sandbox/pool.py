@@ -40,6 +40,9 @@ class Process:
         except SlotFailed as error:
             self._release(broken=True)
             return Execution("error", level=self._running.slot.level, reason=f"the sandbox failed: {error}")
+        except BaseException:  # Ctrl-C, say. A place that is not given back is lost for good.
+            self._release(broken=True)
+            raise
         self._release(broken=not self._running.sound)
         lacked = levels.lacked(execution.level, execution.reason) if execution.status == "failed" else ""
         return dataclasses.replace(execution, status="error", reason=lacked) if lacked else execution
@@ -212,7 +215,7 @@ class Pool:
         slot = self.take(extra=extra)
         try:
             return Process(self, slot, slot.start(job))
-        except SlotFailed:
+        except BaseException:
             self.put(slot, broken=True)
             raise
 

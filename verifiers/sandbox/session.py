@@ -68,6 +68,9 @@ class Session:
         except SlotFailed as error:
             self._end()
             return Execution("error", level=level, reason=f"the sandbox failed, the session's state is lost: {error}")
+        except BaseException:  # Ctrl-C, say: the answer that still comes would be taken for the next one's.
+            self._end()
+            raise
 
     def _start(self) -> None:
         requests, pieces = os.pipe()

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 
 from verifiers import isolated
@@ -113,8 +114,26 @@ class Slot:
         self.level = level
         self.runs = 0
         self.extra = False  # Whether it stands beside another, for one job.
+        self._log = -1
+        try:
+            self._begin(python, paths, preload)
+        except OSError as error:  # No descriptors, no processes, no memory: in a moment there may be.
+            if self._log >= 0:
+                os.close(self._log)
+            raise SlotFailed(f"the fork-server could not be started: {error}") from None
+        try:
+            answer = self.receive(GRACE)
+            if "error" in answer:
+                raise SlotFailed(answer["error"], refused=True)
+            self.has_cgroup: bool = answer["cgroup"]
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, python: str, paths: Sequence[str], preload: Sequence[str]) -> None:
+        level = self.level
         self._log = os.memfd_create("assay-log", os.MFD_CLOEXEC)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         config = {
             "level": level,
             "uid": 60001 + (os.getpid() * 31 + next(_serial)) % 5000,
@@ -135,15 +154,6 @@ class Slot:
                 stderr=self._log,
                 start_new_session=True,
             )
-        self.control = ours
-        try:
-            answer = self.receive(GRACE)
-            if "error" in answer:
-                raise SlotFailed(answer["error"], refused=True)
-            self.has_cgroup: bool = answer["cgroup"]
-        except SlotFailed:
-            self.close()
-            raise
 
     def start(self, job: Job) -> Running:
         """Hands it a program. The one before must have ended.
@@ -152,9 +162,7 @@ class Slot:
           SlotFailed: it is gone.
         """
         self.runs += 1
-        owned = [_sealed(job.stdin) if job.stdin else os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
-        owned += [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr")]
-        owned.append(_sealed(_payload(job)))
+        owned: list[int] = []  # Standard input, the outputs, what is to run.
         limits = {name: getattr(job.limits, name) for name in _LIMITS}  # dataclasses.asdict copies deeply.
         request = {
             "limits": limits | {"any_address": job.any_address},
@@ -163,13 +171,19 @@ class Slot:
             "executes": bool(job.argv),
         }
         try:
+            owned.append(_sealed(job.stdin) if job.stdin else os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+            for name in ("stdout", "stderr"):
+                owned.append(os.memfd_create(name, os.MFD_CLOEXEC))
+            owned.append(_sealed(_payload(job)))
             socket.send_fds(self.control, [json.dumps(request).encode()], [*owned[:3], *job.channels, owned[3]])
-        except OSError as error:
+        except BaseException as error:
             for descriptor in owned[1:3]:
                 os.close(descriptor)
-            raise SlotFailed(f"the fork-server has gone: {error}") from None
+            if isinstance(error, OSError):
+                raise SlotFailed(f"the fork-server could not be given the program: {error}") from None
+            raise
         finally:
-            for descriptor in (owned[0], owned[3]):
+            for descriptor in (*owned[:1], *owned[3:]):
                 os.close(descriptor)
         return Running(self, job, owned[1], owned[2])
 
@@ -191,9 +205,9 @@ class Slot:
           SlotFailed: it is gone, or silent.
         """
         seconds = min(seconds, 1e6)  # poll(2) counts milliseconds in 31 bits.
-        self.control.settimeout(seconds)
         isolated.waits(seconds)  # What it waits for is within limits of its own.
         try:
+            self.control.settimeout(seconds)
             message = self.control.recv(1 << 16)
         except TimeoutError:
             raise SlotFailed(f"the fork-server was silent for {seconds:.0f} s") from None
@@ -202,8 +216,10 @@ class Slot:
         finally:
             isolated.waits()
         if not message:
-            size = os.fstat(self._log).st_size
-            log = os.pread(self._log, 2000, max(0, size - 2000)).decode(errors="replace").strip()
+            log = ""
+            with contextlib.suppress(OSError):  # Somebody closes it just now.
+                size = os.fstat(self._log).st_size
+                log = os.pread(self._log, 2000, max(0, size - 2000)).decode(errors="replace").strip()
             raise SlotFailed(f"the fork-server has ended. {log}".strip())
         return json.loads(message)
 
@@ -229,9 +245,9 @@ class Slot:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._log >= 0:
-            os.close(self._log)
-            self._log = -1
+        log, self._log = self._log, -1  # First: the pool and whoever waits may close it at once.
+        if log >= 0:
+            os.close(log)
 
 
 class Running:
@@ -245,15 +261,15 @@ class Running:
         self._answer: dict | None = None
         self._seconds = job.limits.wall_s + GRACE
         self.sound = True  # Whether its slot can serve again.
+        self._ending = threading.Lock()  # A kill that comes late would meet the next program of the slot.
 
     def kill(self) -> None:
         """Ends it, if it still runs."""
-        if self._execution is None:
-            self._seconds = GRACE
-            try:
-                self.slot.control.send(b"k")
-            except OSError:
-                return  # The slot has gone, and the program with it.
+        with self._ending:
+            if self._execution is None:
+                self._seconds = GRACE
+                with contextlib.suppress(OSError):  # The slot has gone, and the program with it.
+                    self.slot.control.send(b"k")
 
     def output(self, at: int, size: int, *, stderr: bool = False) -> bytes:
         """What it has written so far, from the byte `at` on, at most `size` bytes."""
@@ -286,8 +302,12 @@ class Running:
         if self._execution is None:
             self.sound = False
             try:
-                answer = self._answer or self.slot.receive(self._seconds)
-                self._execution = _judge(answer, self._job.limits, self.slot.level, *self._outputs)
+                answer = self._answer
+                while answer is None or "usage" in answer:  # Asked for by somebody who has not waited for it.
+                    answer = self.slot.receive(self._seconds)
+                execution = _judge(answer, self._job.limits, self.slot.level, *self._outputs)
+                with self._ending:
+                    self._execution = execution
                 self.sound = answer["setup"] == "ok" or bool(answer["killed"])
             finally:
                 self.discard()
@@ -351,6 +371,8 @@ def _status(
         return "error", "cancelled", None
     if answer["setup"] != "ok" and not killed:
         return "error", f"the jail could not be closed: {answer['setup'] or 'the child ended early'}", None
+    if answer["machine_out_of_memory"] and not killed:
+        return "error", "the machine ran out of memory", None
     if killed == "wall_s" and held_up(cpu, answer["idle_s"], answer["wall_s"], limits.idle_s):
         spent = f"{cpu:.1f} s of CPU and {answer['idle_s']:.1f} s idle"
         return "error", f"the machine was too busy: {limits.wall_s:g} s passed, with {spent}", None
@@ -397,12 +419,16 @@ def _payload(job: Job) -> bytes:
 def _sealed(data: bytes) -> int:
     """A descriptor from which `data` can be read, and nothing be changed."""
     descriptor = os.memfd_create("assay", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

@@ -208,6 +208,7 @@ class Server:
         limits = request["limits"]
         if self.group:
             self.group.limit(limits["memory_mb"], limits["processes"] + TO_THREADS)
+        kills = self._kills()
         started, start = os.pipe2(os.O_CLOEXEC)
         if self.level == "namespaces":
             kernel.unshare(kernel.NEWPID)
@@ -222,6 +223,7 @@ class Server:
         pidfd = os.pidfd_open(pid)
         killed, usage = self._watch(pidfd, limits, began)
         _, status, used = os.wait4(pid, 0)
+        out_of_memory = self.group is not None and self.group.killed()  # Asked each time: it counts from then on.
         wall = time.monotonic() - began
         setup = os.read(started, 500)
         for descriptor in (pidfd, started):
@@ -230,12 +232,25 @@ class Server:
             "status": status,
             "killed": killed,
             "setup": setup.decode(errors="replace"),
-            "out_of_memory": self.group is not None and status != 0 and self.group.killed(),
+            "out_of_memory": out_of_memory and status != 0,
+            "machine_out_of_memory": not out_of_memory and status == signal.SIGKILL and self._kills() > kills,
             "cpu_s": max(used.ru_utime + used.ru_stime, usage.cpu_s),
             "wall_s": wall,
             "idle_s": usage.idle_most_s,
             "memory_kb": used.ru_maxrss,
         }
+
+    def _kills(self) -> int:
+        """How many processes of this machine the kernel has killed for memory; 0 where it does not say."""
+        try:
+            file = os.open("vmstat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
+        except OSError:
+            return 0
+        try:
+            lines = os.read(file, 1 << 16).decode().splitlines()
+        finally:
+            os.close(file)
+        return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
     def _watch(self, pidfd: int, limits: dict, began: float) -> tuple[str, Usage]:
         """Waits for the end of a program, and brings it about when a limit is used up."""
@@ -356,6 +371,18 @@ def _guard(owner: int, server: int, group: cgroup.Cgroup | None) -> None:
         group.remove()
 
 
+def _go_after_the_program() -> None:
+    """Where memory runs out. A worker of verifiers goes first, as all in some pods do, and its children inherit that:
+    then the server, which may be larger than a program in C, would go for it."""
+    try:
+        with open("/proc/self/oom_score_adj", "r+") as file:
+            if int(file.read()) > 0:
+                file.seek(0)
+                file.write("0")
+    except OSError:
+        return  # Only root may go below what root has set.
+
+
 def main() -> None:
     """See above."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # Programs inherit it; Ray blocks signals in whoever starts this.
@@ -371,6 +398,7 @@ def main() -> None:
     for name in config["harnesses"]:
         importlib.import_module(name)
     driver.prepare()
+    _go_after_the_program()
     group = cgroup.create() if config["level"] != "unsafe" else None
     kernel.prctl(kernel.ADOPT_ORPHANS, 1)
     told, tell = os.pipe()
