@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from policy import Params, TransformerConfig, make_policy
-from rl.records import read_groups, write_groups
+from rl.records import read_groups, sync, write_groups
 from rl.types import Group
 from verifiers import Problem
 
@@ -87,11 +87,11 @@ def commit(
         state = {"step": step, "next_index": next_index, "score": score, "sums": sums}
         (partial / "state.json").write_text(json.dumps(state, indent=2) + "\n")
         for file in (*_files(partial), partial):
-            _sync(file)
+            sync(file)
         if path.exists():  # Of a run that went back behind it.
             shutil.rmtree(path)
         os.rename(partial, path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError:
         discard(partial)
         raise
@@ -218,8 +218,9 @@ def _sum(array: np.ndarray) -> int:
 
 
 def _committed(run: pathlib.Path) -> list[pathlib.Path]:
-    """The checkpoints of a run, oldest first; partial ones begin with a dot."""
-    return sorted(path for path in (run / "checkpoints").glob("[0-9]*") if path.is_dir())
+    """The checkpoints of a run, oldest first. Partial ones begin with a dot; a user's copy, 000004.bak, is none."""
+    found = (path for path in (run / "checkpoints").glob("[0-9]*") if path.name.isdecimal() and path.is_dir())
+    return sorted(found, key=lambda path: int(path.name))
 
 
 def _score(path: pathlib.Path) -> float:
@@ -240,11 +241,3 @@ def _file_sum(path: pathlib.Path) -> int:
         while block := file.read(1 << 24):
             sum = zlib.crc32(block, sum)
     return sum
-
-
-def _sync(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -194,6 +194,8 @@ def _connect(address: str | None) -> bool:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
+        except SystemExit:  # What Ray makes of a SIGTERM.
+            raise KeyboardInterrupt from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return True

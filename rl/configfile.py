@@ -13,12 +13,6 @@ from rl.config import RunConfig
 from rl.run import Run
 from verifiers import plugins
 
-# What a user's own file may raise while it is read.
-THEIR_ERRORS = (
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError,
-    SyntaxError, TypeError, ValueError,
-)  # fmt: skip
-
 # Settings of samplers that change the law of a token in ways that the objective does not know.
 _TRUNCATIONS = ("top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
 
@@ -79,18 +73,21 @@ def theirs(call: Callable[[], Any], file: str | pathlib.Path) -> Any:
     """What `call` returns. What the code in `file` raises becomes a `Mistake` that names the line."""
     try:
         return call()
-    except THEIR_ERRORS as error:
+    except Exception as error:  # Foreign code.
         raise Mistake(_blame(error, pathlib.Path(file))) from error
 
 
 def _blame(error: BaseException, file: pathlib.Path) -> str:
     """The place in `file` where an error comes from, and the error, in a line."""
     if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}: {error.msg}: {(error.text or '').strip()}"
+        if error.lineno is None:  # Of a file that is no text, Python names neither file nor line.
+            return f"{error.filename or file}: {error.msg}. Save it as UTF-8 text."
+        parts = (f"{error.filename}, line {error.lineno}", error.msg, (error.text or "").strip())
+        return ": ".join(filter(None, parts))
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file.resolve())]
     place = f"{file}, line {frames[-1].lineno}" if frames else str(file)
-    kind = "" if isinstance(error, (ValueError, OSError)) or type(error) is LookupError else f"{type(error).__name__}: "
-    return f"{place}: {kind}{error}"
+    spoken = isinstance(error, (ValueError, OSError)) or type(error) is LookupError  # They say what is wrong.
+    return ": ".join(filter(None, (place, "" if spoken and str(error) else type(error).__name__, str(error))))
 
 
 def _parse_override(text: str) -> tuple[str, Any]:

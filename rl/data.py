@@ -7,6 +7,7 @@ import difflib
 import itertools
 import json
 import pathlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -179,25 +180,47 @@ def _hub_rows(source: str, split: str, name: str | None) -> Iterable[Row]:
 
 
 def _jsonl_rows(path: pathlib.Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 try:
-                    yield json.loads(line)
+                    row = _from_json(line)
                 except json.JSONDecodeError as error:
                     raise ValueError(f"{path}, line {number} is not JSON: {error}.") from error
+                except ValueError as error:
+                    raise ValueError(f"{path}, line {number} cannot be read: {error}.") from error
+                yield row
 
 
 def _json_rows(path: pathlib.Path) -> Sequence[Row]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = _from_json(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON: {error}. If it has one object a line, name it .jsonl.") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}.") from error
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}.") from error
     if not isinstance(rows, list):
         raise ValueError(f"{path} must hold an array of objects, got {type(rows).__name__}.")
     return rows
+
+
+def _from_json(text: str) -> Any:
+    """
+    Raises:
+      json.JSONDecodeError: it is not JSON.
+      ValueError: it is, but a number is too long or brackets stand too deep for Python.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:  # Of an integer of thousands of digits.
+        digits = sys.get_int_max_str_digits()
+        raise ValueError(f"a whole number has more than {digits} digits: write it as text, in quotes") from error
+    except RecursionError as error:
+        raise ValueError("its lists or objects are nested too deep: write the value as text, in quotes") from error
 
 
 def _csv_rows(path: pathlib.Path) -> Iterator[Row]:

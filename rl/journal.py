@@ -222,6 +222,7 @@ class Journal:
     def _begin(self, score: float | None) -> None:
         partial = checkpoint.begin(self._run.path, self._here.step)
         try:
+            self._run.sync()  # A checkpoint is not there before all that it comes after.
             cluster.get(self._crew.learner.call("save", partial))
         except (OSError, cluster.ActorFailed):  # A full disk, or no learner.
             checkpoint.discard(partial)

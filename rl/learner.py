@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import pathlib
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from policy.transformer import engine_params, fast_dtype, head_table, parameter_
 from rl.checkpoint import read_tree, write_tree
 from rl.config import RunConfig
 from rl.loss import surrogate, token_logprobs
+from rl.machine import cores
 from rl.types import Batch
 
 PEAK = "logprob_gap/max"  # The one that is the greatest of its rows, not their sum.
@@ -125,6 +127,14 @@ class Learner:
         """8 hexadecimal digits that change when a bit of the parameters does."""
         leaves = jax.tree.leaves(self._state.params)
         return f"{functools.reduce(lambda crc, p: zlib.crc32(np.require(p, requirements='C'), crc), leaves, 0):08x}"
+
+    def arithmetic(self) -> str:
+        """What decides the bits where the config leaves it open: "bfloat16, 2 threads, cpu"."""
+        device = jax.devices()[0]
+        if device.platform != "cpu":  # There the threads of the host compute nothing.
+            return f"{self._dtype}, {device.device_kind}"
+        given = os.environ.get("NPROC", "")  # From which XLA takes them.
+        return f"{self._dtype}, {given if given.isdecimal() else cores()} threads, cpu"
 
     def params(self) -> Params:
         """The float32 masters, on the host."""

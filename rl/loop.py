@@ -8,7 +8,6 @@ import itertools
 import math
 import os
 import pathlib
-import shutil
 import signal
 import threading
 import time
@@ -28,7 +27,7 @@ from rl.journal import Console, Crew, Ended, Journal
 from rl.journal import Stopped as Stopped
 from rl.learner import Learner, NotFinite
 from rl.preflight import fit, preflight
-from rl.run import Run, compare_config
+from rl.run import Run, compare_config, take_back
 from rl.scorer import Scorer
 from rl.types import Draw, Group
 from rl.worker import RolloutWorker
@@ -72,6 +71,7 @@ def train(
       ValueError, OSError: something is wrong with the config or the paths. Of a new run nothing is left behind.
       Stopped: SIGINT, SIGTERM or SIGHUP came to this process; there is a checkpoint. Ray's processes take Ctrl-C and a
         terminal that closes, but end by a SIGTERM that is sent to all (as `timeout` does without --foreground).
+      KeyboardInterrupt: such a signal came while the run was starting. Of a new run nothing is left behind.
       Ended: too many groups had to be dropped; there is a checkpoint.
       NotFinite: a gradient is not finite; there is a checkpoint of the parameters before it.
       NoAdvantages: `config.advantage` failed; there is a checkpoint.
@@ -83,11 +83,14 @@ def train(
     console = console or Lines()
     fitted, prompt_columns = fit(config)
     with contextlib.ExitStack() as stack:
+        catch_signals = stack.enter_context(_interruptions())
         unless_started = stack.enter_context(contextlib.ExitStack())
         if resume is None:
             _refuse_findings(config, console)
-            run, last = Run.create(_new_path(path), config, source=source, overrides=overrides), None
-            unless_started.callback(shutil.rmtree, run.path)
+            folder = _new_path(path)
+            existed = folder.exists()
+            run, last = Run.create(folder, config, source=source, overrides=overrides), None
+            unless_started.callback(take_back, run.path, existed)
             stack.enter_context(run.alone())
         else:
             run, last = _reopen(config, path, resume, stack)
@@ -101,14 +104,17 @@ def train(
             console("finding", message=f"{message}: start Python with NPROC={config.threads} in the environment.")
         console("start", path=run.path, config=config, step=last.step if last else 0)
         here = stack.enter_context(cluster.start(address=config.address, inline=config.inline, on_event=on_event))
+        catch_signals()  # Ray has put a handler of its own over ours.
         crew = _spawn(here, fitted, prompt_columns)
         run.pin_weights(cluster.get(crew.learner.call("fingerprint")))
+        _compare_arithmetic(run, cluster.get(crew.learner.call("arithmetic")), on_event)
         if last:
             cluster.get(crew.learner.call("restore", last.path))
             run.truncate(last.step)  # Not before it is sure that the run goes on.
             run.prolong(config)
-        unless_started.pop_all()
+        catch_signals()
         journal = Journal(fitted, run, crew, console, stack.enter_context(_stop_signals(console)))
+        unless_started.pop_all()  # From here on a signal leaves a checkpoint.
         try:
             finished = loop(fitted, crew, journal, _position(fitted, run, last))
         except (Ended, NotFinite, NoAdvantages):
@@ -233,7 +239,20 @@ def _reopen(
         raise ValueError(
             f"{run.path} has done {last.step} updates already, more than steps={config.steps}: raise steps."
         )
+    run.require_metrics(last.step)
     return run, last
+
+
+def _compare_arithmetic(run: Run, now: str, on_event: Callable[..., None]) -> None:
+    """Says where a run goes on with other arithmetic: threads=None and dtype=None depend on the machine."""
+    before = run.pin_arithmetic(now)
+    if now != before:
+        message = (
+            f"{run.path} was computed with {before}, and goes on with {now}: from here on its numbers are not those of "
+            "a run that was never interrupted. For those, go on on a machine like the first; for the next run, set "
+            "dtype= and threads=."
+        )
+        on_event("finding", message=message)
 
 
 def _position(config: RunConfig, run: Run, last: Checkpoint | None) -> Position:
@@ -242,6 +261,44 @@ def _position(config: RunConfig, run: Run, last: Checkpoint | None) -> Position:
     skipped = sum(int(metrics["update/skipped"]) for metrics in run.metrics())
     groups = last.read_groups({problem.id: problem for problem in config.problems})
     return Position(last.step, last.step - skipped, last.next_index, groups)
+
+
+@contextlib.contextmanager
+def _interruptions() -> Iterator[Callable[[], None]]:
+    """While it lasts, SIGTERM and SIGHUP interrupt as Ctrl-C does, so that what a start has made is taken back.
+
+    The first of them alone does, since they are often sent twice: nothing shall interrupt the clean-up. Yields what
+    sets the handlers again, where others have been set, and interrupts if an interruption was lost: what is raised
+    during an import, say, may be caught there.
+    """
+    came: list[int] = []
+    # Handlers can be set in the main thread only.
+    numbers = _ends() if threading.current_thread() is threading.main_thread() else []
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) == 1:
+            raise KeyboardInterrupt
+
+    def catch_signals() -> None:
+        for number in numbers:
+            signal.signal(number, handler)
+        if came:
+            raise KeyboardInterrupt
+
+    try:
+        catch_signals()
+        yield catch_signals
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _ends() -> list[signal.Signals]:
+    """The signals by which others end a process; a SIGHUP that is ignored (nohup) stays so."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGTERM] if ignored else [signal.SIGTERM, signal.SIGHUP]
 
 
 @contextlib.contextmanager
@@ -277,10 +334,7 @@ def _stop_signals(console: Console) -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():  # Where no handler can be set.
         yield asked
         return
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, handler) for number in numbers}
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, *_ends())}
     try:
         yield asked
     finally:

@@ -67,6 +67,7 @@ def write_table(path: pathlib.Path, table: pa.Table) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         pq.write_table(table, partial, compression="zstd", row_group_size=256)
+        sync(partial)
         os.replace(partial, path)
     except OSError as error:
         raise OSError(error.errno or errno.EIO, os.strerror(error.errno or errno.EIO), str(path)) from error
@@ -74,10 +75,20 @@ def write_table(path: pathlib.Path, table: pa.Table) -> None:
         partial.unlink(missing_ok=True)
 
 
+def sync(path: pathlib.Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk: there also if the power fails."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def numbered(folder: pathlib.Path) -> Iterator[tuple[int, pathlib.Path]]:
     """(step, file) of the Parquet files in a folder, in order."""
     for file in sorted(folder.glob("[0-9]*.parquet")):
-        yield int(file.stem), file
+        if file.stem.isdecimal():  # Else it is a copy that the user made.
+            yield int(file.stem), file
 
 
 def _row(step: int, sample: int, group: Group) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from rl.config import RunConfig
 from rl.evaluate import Evaluation
 from rl.fingerprint import fingerprints, summary
 from rl.machine import machine, versions
-from rl.records import numbered, read_groups, write_groups, write_table
+from rl.records import numbered, read_groups, sync, write_groups, write_table
 from rl.types import Group
 from verifiers import Problem
 from verifiers.sandbox import levels
@@ -93,10 +93,8 @@ class Run:
             if source is not None:
                 shutil.copyfile(source, path / "config.py")
             _write_json(path / "config.json", made)  # Last: it makes the directory a run.
-        except OSError:
-            shutil.rmtree(path, ignore_errors=True)
-            if existed:
-                path.mkdir()
+        except BaseException:  # Ctrl-C, too.
+            take_back(path, existed)
             raise
         return cls(path)
 
@@ -151,6 +149,12 @@ class Run:
     def report(self, report: Mapping[str, Any]) -> None:
         """Writes report.json, whole or not at all."""
         _write_json(self.path / "report.json", report)
+
+    def sync(self) -> None:
+        """Waits until all lines and files so far are on the disk: there also if the power fails."""
+        for name in ("metrics.jsonl", "evaluations.jsonl", "rollouts", "evaluations", "."):
+            if (path := self.path / name).exists():
+                sync(path)
 
     # What can be read.
 
@@ -217,10 +221,34 @@ class Run:
             )
         _write_json(self.path / "config.json", kept)
 
+    def pin_arithmetic(self, arithmetic: str) -> str:
+        """Keeps what the run computes with (`Learner.arithmetic`). Returns what is kept, which may be another."""
+        kept = self.config
+        if "arithmetic" not in kept:
+            _write_json(self.path / "config.json", {**kept, "arithmetic": arithmetic})
+        return kept.get("arithmetic", arithmetic)
+
+    def require_metrics(self, step: int) -> None:
+        """Refuses to go on after `step` updates where metrics.jsonl has not the lines of all of them.
+
+        Raises:
+          ValueError: lines are missing; names their steps.
+        """
+        missing = sorted({*range(step)} - {line["step"] for line in self.metrics()})
+        if missing:
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            raise ValueError(
+                f"{self.path / 'metrics.jsonl'} lacks lines (step {', '.join(map(str, missing[:5]))}{more}), "
+                f"and the newest whole checkpoint is that of step {step}: put the file back as it was; or move the "
+                f"checkpoints after step {missing[0]} out of {self.path / 'checkpoints'}, to go on from an older one; "
+                "or start a new run."
+            )
+
     def truncate(self, step: int) -> None:
         """Forgets the metrics, rollouts and evaluations of `step` and later, so that they can be made again.
 
-        Checkpoints that were begun and not finished go too.
+        Checkpoints after `step` go too, since going on would take them for newer than its own, and those that were
+        begun and not finished.
         """
         for name in ("metrics", "evaluations"):
             path = self.path / f"{name}.jsonl"
@@ -233,6 +261,9 @@ class Run:
                     file.unlink()
         for partial in self.path.glob("checkpoints/.*.partial"):
             shutil.rmtree(partial)
+        for path in self.path.glob("checkpoints/[0-9]*"):
+            if path.name.isdecimal() and int(path.name) > step:
+                shutil.rmtree(path)
 
     def drop_torn_event(self) -> None:
         """Removes a last event that a kill has torn, so that others can follow. Whole ones did happen, and stay."""
@@ -243,6 +274,21 @@ class Run:
     def _file(self, folder: str, step: int) -> pathlib.Path:
         (self.path / folder).mkdir(exist_ok=True)
         return self.path / folder / f"{step:06d}.parquet"
+
+
+def take_back(path: pathlib.Path, existed: bool) -> None:
+    """Empties the directory of a run that did not start, and removes it, unless it `existed` before.
+
+    What cannot be removed stays (a mount): why the run did not start is what the user must hear of.
+    """
+    with contextlib.suppress(OSError):
+        for item in path.iterdir():
+            if item.is_dir():
+                shutil.rmtree(item, ignore_errors=True)
+            else:
+                item.unlink()
+        if not existed:
+            path.rmdir()
 
 
 def is_run(path: str | os.PathLike[str]) -> bool:

@@ -1,6 +1,7 @@
 """Checkpoints: exact bits, flipped bits, half checkpoints, full disks, and which are kept."""
 
 import errno
+import shutil
 import subprocess
 from typing import NamedTuple
 
@@ -158,6 +159,19 @@ def test_without_scores_the_last_two_are_kept(tmp_path):
         save(tmp_path, step)
     checkpoint.prune(tmp_path)
     assert kept(tmp_path) == ["000002", "000003"]
+
+
+def test_a_copy_that_the_user_made_is_no_checkpoint(tmp_path):
+    save(tmp_path, 2)
+    shutil.copytree(tmp_path / "checkpoints" / "000002", tmp_path / "checkpoints" / "000002.bak")
+    for step in (3, 4):
+        save(tmp_path, step)
+    checkpoint.prune(tmp_path)
+    assert kept(tmp_path) == ["000002.bak", "000003", "000004"]
+    shutil.copytree(tmp_path / "checkpoints" / "000002.bak", tmp_path / "checkpoints" / "000009 of old")
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    assert found.step == 4
 
 
 def test_a_file_that_may_not_grow_leaves_the_checkpoint_before(tmp_path):

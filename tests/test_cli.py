@@ -211,6 +211,28 @@ def test_ctrl_c_stops_with_a_checkpoint_and_says_how_to_go_on(assay, file, tmp_p
     assert list(run.glob("checkpoints/0*/state.json"))
 
 
+@pytest.mark.parametrize(("number", "inline"), [("SIGTERM", True), ("SIGHUP", True), ("SIGTERM", False)])
+def test_a_signal_while_a_run_starts_leaves_nothing(assay, tmp_path, number, inline):
+    text = CONFIG.replace("return rl.RunConfig(", "made = rl.RunConfig(").replace("inline=True", f"inline={inline}")
+    text += f"""
+    load = functools.partial(interrupted, os.getpid())
+    return dataclasses.replace(made, model=dataclasses.replace(made.model, load=load))
+
+
+import dataclasses, functools, os, signal, time
+
+
+def interrupted(process, seed):
+    os.kill(process, signal.{number})
+    os.kill(process, signal.{number})  # A shell sends it, and the system again.
+    time.sleep(60)
+"""
+    done = assay("train", written(tmp_path, text), "--run", tmp_path / "run")
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "Stopped.\n"
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_full_disk_is_one_line_and_no_half_run(assay, file, tmp_path, trained):
     """After `trained`, so that XLA has nothing to keep: a warning that it cannot would be a second line."""
 
@@ -253,6 +275,12 @@ def written(tmp_path, text, name="mine.py"):
         ),
         ("\n\ndef config():\n    return nothing\n", "mine.py, line 4: NameError: name 'nothing' is not defined"),
         ("def config():\n    return 1 / 0\n", "mine.py, line 2: ZeroDivisionError: division by zero"),
+        ("class Oops(Exception): ...\ndef config():\n    raise Oops('no')\n", "mine.py, line 3: Oops: no"),
+        ("def config():\n    next(iter(()))\n", "mine.py, line 2: StopIteration"),
+        (
+            "import subprocess\ndef config():\n    subprocess.run('false', check=True)\n",
+            "mine.py, line 3: CalledProcessError: Command 'false' returned non-zero exit status 1.",
+        ),
         (
             "import rl\ndef config():\n    return rl.RunConfig(model=None, problems=[], verifiers={})\n",
             "mine.py, line 3: RunConfig.model must be what policy.pretrained(path) or",
@@ -273,6 +301,16 @@ def test_a_mistake_in_the_config_file_names_the_line(tmp_path, capsys, text, mes
     got = mistake(capsys, "train", path)
     assert message.format(path=path) in got
     assert got.count("\n") == 0
+
+
+@pytest.mark.parametrize("data", [b"x = '\0'\n", CONFIG.encode("utf-16")])
+def test_a_config_file_that_is_no_text_is_named(tmp_path, capsys, data):
+    path = tmp_path / "mine.py"
+    path.write_bytes(data)
+    message = mistake(capsys, "train", path)
+    assert message.startswith(str(path))
+    assert "None" not in message
+    assert not message.endswith(": ")
 
 
 def test_a_mistake_in_what_was_asked(tmp_path, capsys, file, monkeypatch):

@@ -73,6 +73,14 @@ def test_types_are_not_guessed(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv"])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    write(path, kind)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [p.prompt for p in load_problems(path, prompt="question", answer="answer")] == ["1+1?", "007?"]
+
+
 def test_functions_of_the_row_make_prompts_answers_and_ids():
     [problem] = load_problems(
         [{"n": 3}],
@@ -147,6 +155,18 @@ def test_broken_files_name_the_place(tmp_path):
     bad(tmp_path / "g.jsonl", "has no rows")
     (tmp_path / "i.json").write_bytes(b'[{"question": "\xff"}]')
     bad(tmp_path / "i.json", "i.json is not UTF-8 text")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("1" * 5000, "a whole number has more than 4300 digits"), ("[" * 10**5 + "]" * 10**5, "are nested too deep")],
+)
+def test_values_that_python_cannot_read_name_the_place(tmp_path, value, message):
+    row = f'{{"question": "x", "answer": {value}}}'
+    (tmp_path / "a.jsonl").write_text(f'{{"question": "x", "answer": "1"}}\n{row}\n')
+    bad(tmp_path / "a.jsonl", f"a.jsonl, line 2 cannot be read: .*{message}: write .* as text, in quotes")
+    (tmp_path / "a.json").write_text(f"[{row}]")
+    bad(tmp_path / "a.json", f"a.json cannot be read: .*{message}: write .* as text, in quotes")
 
 
 def test_a_csv_row_that_does_not_fit_the_header_is_refused(tmp_path):

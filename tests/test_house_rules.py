@@ -15,6 +15,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MAY_CATCH_ANYTHING = {
     "policy/requests.py",
     "rl/batch.py",
+    "rl/configfile.py",
     "rl/scorer.py",
     "verifiers/worker.py",
     "verifiers/sandbox/driver.py",

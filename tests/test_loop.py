@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import io
 import json
 import os
+import pathlib
 import re
 import signal
 
@@ -336,6 +338,118 @@ def test_a_run_goes_on_from_the_weights_that_it_was_started_from_only(tmp_path):
         train(tiny.config(model=model, steps=3), resume=tmp_path / "run")
     assert len(run.metrics()) == 3  # What cannot go on forgets nothing.
     assert run.config["overrides"] == {"steps": 2}
+
+
+def test_a_checkpoint_after_damaged_ones_is_kept(tmp_path):
+    config = tiny.config(steps=3, held_out=(), checkpoint_every=1)
+    train(config, path=tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints"
+    (folder / "000003").rename(folder / "000008")  # Of a step that the run will not come to again.
+    for name in ("000002", "000008"):
+        (folder / name / "params.safetensors").unlink()
+    train(dataclasses.replace(config, steps=1), path=tmp_path / "whole")
+    (tmp_path / "whole" / "checkpoints" / "000001").rename(folder / "000001")
+    with pytest.warns(UserWarning, match="params.safetensors is missing"):
+        train(config, resume=tmp_path / "run")
+    assert sorted(path.name for path in folder.iterdir()) == ["000002", "000003"]
+    train(dataclasses.replace(config, steps=4), resume=tmp_path / "run")  # All that is left is whole.
+
+
+def test_a_run_without_the_metrics_of_its_steps_does_not_go_on(tmp_path):
+    train(tiny.config(held_out=()), path=tmp_path / "run")
+    file = tmp_path / "run" / "metrics.jsonl"
+    file.write_text("".join(file.read_text().splitlines(True)[:2]))
+    with pytest.raises(ValueError, match=r"run/metrics.jsonl lacks lines \(step 2, 3\)"):
+        train(tiny.config(held_out=(), steps=5), resume=tmp_path / "run")
+    assert rl.Run(tmp_path / "run").config["fields"]["steps"] == 4
+
+
+def test_what_a_checkpoint_stands_on_is_on_the_disk_before_it(tmp_path, monkeypatch):
+    done, fsync, rename = [], os.fsync, os.rename
+
+    def noted_fsync(descriptor):
+        done.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path / "run"))
+        fsync(descriptor)
+
+    def noted_rename(old, new):
+        done.append("renamed")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "rename", noted_rename)
+    train(tiny.config(steps=1), path=tmp_path / "run")
+    before = done[: done.index("renamed")]
+    assert {"metrics.jsonl", "evaluations.jsonl", "rollouts", "evaluations", "."} <= {*before}
+    assert {"rollouts/.000000.parquet.partial", "evaluations/.000001.parquet.partial"} <= {*before}
+
+
+def test_a_run_that_goes_on_with_other_arithmetic_says_so(tmp_path, monkeypatch):
+    def findings(steps):
+        said = []
+        train(
+            tiny.config(steps=steps, held_out=()),
+            resume=tmp_path / "run",
+            console=lambda kind, **fields: said.append(fields["message"]) if kind == "finding" else None,
+        )
+        return said
+
+    monkeypatch.setenv("NPROC", "2")
+    train(tiny.config(steps=1, held_out=()), path=tmp_path / "run")
+    assert rl.Run(tmp_path / "run").config["arithmetic"] == "float32, 2 threads, cpu"
+    assert findings(2) == []
+    monkeypatch.setenv("NPROC", "3")
+    [said] = findings(3)
+    assert "was computed with float32, 2 threads, cpu, and goes on with float32, 3 threads, cpu" in said
+    assert "set dtype= and threads=" in said
+    assert tiny.kinds(tmp_path / "run").count("finding") == 1
+    kept = rl.Run(tmp_path / "run").config
+    del kept["arithmetic"]  # As in a run of an older version.
+    (tmp_path / "run" / "config.json").write_text(json.dumps(kept))
+    assert findings(4) == []
+
+
+def test_a_start_that_fails_says_why_and_leaves_the_directory_that_it_was_given(tmp_path, monkeypatch):
+    def no_weights(seed):
+        raise ValueError("The file is corrupt.")
+
+    def start():
+        with pytest.raises(ValueError, match="The file is corrupt"):
+            train(tiny.config(model=dataclasses.replace(tiny.MODEL, load=no_weights)), path=tmp_path / "run")
+
+    (tmp_path / "run").mkdir(mode=0o700)
+    number = (tmp_path / "run").stat().st_ino
+    start()
+    assert (tmp_path / "run").stat().st_ino == number
+    assert list((tmp_path / "run").iterdir()) == []
+    (tmp_path / "run").rmdir()
+    rmdir = os.rmdir
+
+    def busy(path, **options):
+        if pathlib.Path(path).name == "run":
+            raise OSError(errno.EBUSY, "Device or resource busy", str(path))
+        rmdir(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", busy)
+    start()
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_signal_whose_interruption_is_lost_ends_a_start_all_the_same(tmp_path):
+    def load(seed):
+        with contextlib.suppress(KeyboardInterrupt):  # As an import may do it.
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pthread_sigmask(signal.SIG_BLOCK, [])  # Where Python sees to it.
+        return tiny.MODEL.load(seed)
+
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # So that a start that does not see to it cannot end the tests.
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny.config(model=dataclasses.replace(tiny.MODEL, load=load)), path=tmp_path / "run")
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_cannot_start_leaves_nothing(tmp_path):

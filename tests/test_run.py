@@ -266,6 +266,25 @@ def test_truncate_forgets_a_step_and_all_after_it(run):
     same_group(run.groups(1)[0], some_groups()[0])
 
 
+def test_truncate_forgets_checkpoints_after_the_step_and_no_copies(run):
+    for name in ("000002", "000004", "1000000", "000004.bak"):
+        (run.path / "checkpoints" / name).mkdir(parents=True)
+    (run.path / "rollouts" / "000004 copy.parquet").touch()
+    run.truncate(2)
+    assert sorted(path.name for path in (run.path / "checkpoints").iterdir()) == ["000002", "000004.bak"]
+    assert (run.path / "rollouts" / "000004 copy.parquet").exists()
+
+
+def test_the_steps_that_metrics_lack_are_named(run):
+    for step in (0, 1, 3, 4):
+        run.record(step, {})
+    run.require_metrics(2)
+    with pytest.raises(ValueError, match=r"metrics.jsonl lacks lines \(step 2\), .* move the checkpoints after step 2"):
+        run.require_metrics(5)
+    with pytest.raises(ValueError, match=r"lacks lines \(step 2, 5, 6, 7, 8 and 11 more\)"):
+        run.require_metrics(20)
+
+
 def test_the_config_says_what_a_verifier_is_bound_to():
     """Above all a level of the sandbox that was asked for by name."""
     assert summary(functools.partial(verifiers.code, level="unsafe")) == "verifiers.programs.code(level='unsafe')"
