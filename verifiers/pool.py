@@ -250,11 +250,12 @@ class Pool:
             tasks = [*sent, *batch]
             # What it had begun last; verdicts on those before may have died with it.
             last = -1 if worker is None else worker.begun - worker.served - 1
-            lost = tasks[max(0, min(last, len(tasks) - 1))]
+            place = max(0, min(last, len(tasks) - 1))
+            lost = tasks[place]
             if last < 0 and not lost.spared:  # It had begun none of them, so none is to blame, once.
                 lost.spared = True
             else:
-                tasks.remove(lost)
+                del tasks[place]
                 _deliver([lost], [_error(f"{self._payloads[lost.key[0]][0]}: {error}")])
             self._give_back(tasks)
         if worker is not None:
