@@ -215,21 +215,22 @@ def test_ctrl_c_stops_with_a_checkpoint_and_says_how_to_go_on(assay, file, tmp_p
 def test_a_signal_while_a_run_starts_leaves_nothing(assay, tmp_path, number, inline):
     text = CONFIG.replace("return rl.RunConfig(", "made = rl.RunConfig(").replace("inline=True", f"inline={inline}")
     text += f"""
-    load = functools.partial(interrupted, os.getpid())
+    load = functools.partial(interrupted, os.getpid(), made.model.load)
     return dataclasses.replace(made, model=dataclasses.replace(made.model, load=load))
 
 
 import dataclasses, functools, os, signal, time
 
 
-def interrupted(process, seed):
+def interrupted(process, load, *arguments):
     os.kill(process, signal.{number})
     os.kill(process, signal.{number})  # A shell sends it, and the system again.
-    time.sleep(60)
+    time.sleep(10)
+    return load(*arguments)  # Where the interruption was lost: Python ignores one in a callback of its collector.
 """
     done = assay("train", written(tmp_path, text), "--run", tmp_path / "run")
     assert done.returncode == 130, done.stderr
-    assert done.stderr == "Stopped.\n"
+    assert done.stderr.endswith("Stopped.\n")
     assert not (tmp_path / "run").exists()
 
 
