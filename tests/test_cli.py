@@ -221,6 +221,8 @@ def test_a_signal_while_a_run_starts_leaves_nothing(assay, tmp_path, number, inl
 
 import dataclasses, functools, os, signal, time
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Under nohup it is ignored, and would stay so.
+
 
 def interrupted(process, load, *arguments):
     os.kill(process, signal.{number})
