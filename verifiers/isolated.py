@@ -280,20 +280,19 @@ class _Shared:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._worker: Worker | None = None
-        self._owner = 0  # Process id: a fork of this process needs a worker of its own.
 
     def call(self, function: str, arguments: tuple[Any, ...], seconds: float) -> Any:
         with self._lock:
-            if self._worker is None or self._owner != os.getpid() or not self._worker.alive():
-                self._worker, self._owner = Worker(memory_mb=2048), os.getpid()
+            if self._worker is None or not self._worker.alive():
+                self._worker = Worker(memory_mb=2048)
             worker = self._worker
             try:
-                if function not in self._worker.has:  # Importing what it needs is not counted.
-                    self._worker.send(packed("load", function))
-                    self._worker.receive(_START_SECONDS)
-                    self._worker.has.add(function)
-                self._worker.send(packed("call", function, json.dumps(arguments), seconds))
-                reply = self._worker.receive(seconds)
+                if function not in worker.has:  # Importing what it needs is not counted.
+                    worker.send(packed("load", function))
+                    worker.receive(_START_SECONDS)
+                    worker.has.add(function)
+                worker.send(packed("call", function, json.dumps(arguments), seconds))
+                reply = worker.receive(seconds)
             except BaseException as error:  # Also Ctrl-C: the reply that still comes is none to the next call.
                 worker.kill()
                 self._worker = None
@@ -305,7 +304,7 @@ class _Shared:
         return reply["value"]
 
     def close(self) -> None:
-        if self._worker is not None and self._owner == os.getpid():
+        if self._worker is not None:
             self._worker.kill()
         self._worker = None
 
@@ -325,7 +324,7 @@ def _environment() -> dict[str, str]:
 
 
 def _forget() -> None:
-    """A forked child has its own: the parent's lock may be held by a thread that the child has not."""
+    """A forked child has a worker of its own, and a lock: a thread that it has not may hold the parent's."""
     global _shared
     _shared = _Shared()
 

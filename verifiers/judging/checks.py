@@ -55,7 +55,8 @@ def _verdict(frames: list[bytes], count: int, candidate: Execution, tested: Exec
     if tested.status != "ok" or not frames:  # Not even the tests came to an end.
         broken = "violation" if tested.status == "violation" else "error"
         blamed = tested if tested.status == "limit" else dataclasses.replace(tested, status=broken)
-        told = candidate.status in ("limit", "violation") or "too busy" in candidate.reason
+        held_up = candidate.status == "error" and "too busy" in candidate.reason  # The status: it cannot say so itself.
+        told = held_up or candidate.status in ("limit", "violation")
         return reported([], count, "", candidate if told else blamed)
     found = loads(frames[0])
     passed = [kind == "pass" for kind, _ in found]

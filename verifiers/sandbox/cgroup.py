@@ -32,7 +32,7 @@ class Cgroup:
         self._base = -1  # Bytes that the fork-server itself takes.
         self._set = (0, 0)
         self._met = _open(memory / ("memory.events.local" if unified else "memory.failcnt"), os.O_RDONLY)
-        self._kills = self._count()
+        self._counts = self._count()
 
     def join(self) -> None:
         """Moves this process in."""
@@ -52,8 +52,8 @@ class Cgroup:
     def killed(self) -> bool:
         """Whether the kernel has killed a process since the last question, and for this limit: where a limit above
         it was met, or the machine's memory ran out, it is nobody's here."""
-        before, self._kills = self._kills, self._count()
-        return all(now > then for now, then in zip(self._kills, before, strict=True))
+        before, self._counts = self._counts, self._count()
+        return all(now > then for now, then in zip(self._counts, before, strict=True))
 
     def _count(self) -> tuple[int, int]:
         """Processes killed; how often the limit was met."""

@@ -371,9 +371,9 @@ def _guard(owner: int, server: int, group: cgroup.Cgroup | None) -> None:
         group.remove()
 
 
-def _go_after_the_program() -> None:
-    """Where memory runs out. A worker of verifiers goes first, as all in some pods do, and its children inherit that:
-    then the server, which may be larger than a program in C, would go for it."""
+def _leave_the_program_first() -> None:
+    """Where memory runs out, the program is to go. A worker of verifiers offers itself, as all in some pods do, and its
+    children inherit that: then the server, which may be larger than a program in C, would go in its place."""
     try:
         with open("/proc/self/oom_score_adj", "r+") as file:
             if int(file.read()) > 0:
@@ -398,7 +398,7 @@ def main() -> None:
     for name in config["harnesses"]:
         importlib.import_module(name)
     driver.prepare()
-    _go_after_the_program()
+    _leave_the_program_first()
     group = cgroup.create() if config["level"] != "unsafe" else None
     kernel.prctl(kernel.ADOPT_ORPHANS, 1)
     told, tell = os.pipe()
