@@ -101,33 +101,33 @@ def test_no_protocol_attack_is_rewarded(pool):
 
 
 def test_nothing_passes_from_one_program_to_the_next(pool):
-    writes = "MARK" + "ER"
-    pool.run(f"secret = '{writes}' * 1000\nopen('/tmp/secret', 'w').write(secret)")
-    pool.run(f"import os\nsecret = '{writes}' * 1000\nos.chmod('/tmp', 0)")
-    pool.run("import os\nos.mkdir('/tmp/sub')\nos.rmdir('/tmp/sub')")
+    leaves = f"secret = '{'MARK' + 'ER'}' * 1000\n"
+    # The marker is looked for with all bits turned, so that neither it nor a page just read is found as itself.
     scan = """
 import ctypes, os
-marker = b"REKRAM"[::-1] * 3
+turned = bytes(range(255, -1, -1))
+marker = b"REKRAM"[::-1].translate(turned) * 3
 read, write = os.pipe()
 libc = ctypes.CDLL(None)
-bases = {id(o) & ~0xFFFFF for o in (object(), [], {}, "x" * 30, b"x" * 300, (1, 2), lambda: 0)}
+samples = object(), [], {}, "x" * 30, b"x" * 300, "x" * 6000, (1, 2), lambda: 0
 hits = pages = 0
-for base in bases:
+for base in {id(sample) & ~0xFFFFF for sample in samples}:
     for address in range(base - (1 << 20), base + (1 << 20), 4096):
         if libc.write(write, ctypes.c_void_p(address), 4096) == 4096:
             pages += 1
-            hits += marker in os.read(read, 4096)
-print(hits - (hits > 0), pages > 50)
+            hits += marker in os.read(read, 4096).translate(turned)
+print(hits > 0, pages > 50)
 try: print(os.listdir("/tmp"))
 except OSError: print([])
 try: open("/tmp/a", "w").write("x")
 except OSError as error: print(error.errno)
 """
-    # One page holds the scan's own constant; now and then another one holds what was just read of it.
-    tries = [pool.run(scan).stdout.decode().splitlines() for _ in range(4)]
-    lines = next((lines for lines in tries if lines[0] == "0 True"), None)
-    assert lines is not None, tries
-    assert lines[1] == "[]"
+    assert pool.run(leaves + scan).stdout.startswith(b"True True\n")  # The scan finds what is there.
+    pool.run(leaves + "open('/tmp/secret', 'w').write(secret)")
+    pool.run(leaves + "import os\nos.chmod('/tmp', 0)")
+    pool.run("import os\nos.mkdir('/tmp/sub')\nos.rmdir('/tmp/sub')")
+    lines = pool.run(scan).stdout.decode().splitlines()
+    assert lines[:2] == ["False True", "[]"]
     assert len(lines) == (2 if pool.level == "namespaces" else 3)
 
 
