@@ -589,7 +589,7 @@ def test_waiting_for_a_jail_that_waits_for_a_core_is_nobodys_fault(candidate, te
         )
         for idle, wall in (candidate, tested)
     )
-    report = checks._verdict([], 1, one, other, 1.0)
+    report = checks._verdict([], 1, one, other, (1.0, 1.0), 1.0)
     assert (report.execution.status, said in report.execution.reason) == (
         "limit" if said == "idle for" else "error",
         True,

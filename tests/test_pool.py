@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+import tracemalloc
 
 import pytest
 
@@ -483,6 +484,46 @@ def test_a_forked_child_waits_for_no_call_of_its_parent():
             assert isolated.call("math:hypot", 3, 4) == 5
     """)
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_a_forked_child_has_no_part_in_a_pool_of_its_parent():
+    script = textwrap.dedent("""
+        import os, signal
+        from verifiers import Pool, Problem, math
+        items = [(math, Problem("a", "", "72"), r"\\boxed{72}")]
+        pool = Pool(workers=1, cache=False)
+        assert [verdict.reward for _, verdict in pool.verify(items)] == [1.0]
+        if child := os.fork():
+            assert os.waitpid(child, 0)[1] == 0
+            assert [verdict.reward for _, verdict in pool.verify(items)] == [1.0]
+        else:
+            signal.alarm(60)
+            try:
+                list(pool.verify(items))
+            except RuntimeError as error:
+                assert "a forked child makes its own" in str(error)
+                pool.close()
+                os._exit(0)
+            os._exit(1)
+    """)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_verifiers_made_for_one_call_are_not_kept(monkeypatch):
+    monkeypatch.setattr("verifiers.pool._KNOWN", 3)
+    tracemalloc.start()
+    try:
+        with Pool(workers=1) as pool:
+            for i in range(12):
+                large = bytes([i]) * (1 << 20)
+                verifier = functools.partial(
+                    lambda problem, completion, large: large[0] == int(completion), large=large
+                )
+                assert judged(pool, [(verifier, problem(), str(i))])[0].reward == 1.0
+            kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 10 << 20  # Three of them and the last, each as it is and pickled.
 
 
 def test_a_call_that_python_cannot_interrupt_ends_its_worker(tmp_path):

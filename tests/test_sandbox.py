@@ -16,6 +16,7 @@ import verifiers
 from verifiers import Problem, sandbox
 from verifiers.sandbox import Limits, languages, levels
 from verifiers.sandbox.monitor import Monitor, held_up
+from verifiers.sandbox.slot import SlotFailed
 
 ROOT = pathlib.Path(__file__).parent.parent
 LEVEL = levels.best()
@@ -584,11 +585,23 @@ def test_no_isolation_is_a_refusal_that_says_what_is_missing(monkeypatch):
 
 def test_a_jail_that_does_not_hold_is_refused(monkeypatch):
     """The level is proved by hostile programs, not believed: here the filter lets everything through."""
-    levels.why_not.cache_clear()
+    monkeypatch.setattr(levels, "_known", {})
     weak = levels._PROOFS | {"prints what a broken jail would": "print('open')"}
     monkeypatch.setattr(levels, "_PROOFS", weak)
     assert "was not contained (open)" in levels.why_not(LEVEL)
-    levels.why_not.cache_clear()
+    monkeypatch.setattr(levels, "_PROOFS", {})
+    assert "was not contained (open)" in levels.why_not(LEVEL)  # It is known.
+
+
+def test_a_level_that_a_busy_machine_has_not_proved_is_tried_again(monkeypatch):
+    def silent(level):
+        raise SlotFailed("silent for 60 s")
+
+    monkeypatch.setattr(levels, "_known", {})
+    with monkeypatch.context() as busy:
+        busy.setattr(levels, "_prove", silent)
+        assert levels.why_not(LEVEL) == "silent for 60 s"
+    assert levels.why_not(LEVEL) == ""
 
 
 def test_unsafe_must_be_asked_for_by_name_and_says_so(tmp_path):

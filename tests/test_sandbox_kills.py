@@ -371,8 +371,8 @@ def test_an_owner_that_ends_leaves_nothing_behind():
 @pytest.mark.filterwarnings(r"ignore:os\.fork:RuntimeWarning")  # JAX warns, where an earlier test loaded it.
 def test_a_forked_process_has_a_pool_of_its_own():
     mine = sandbox.Pool(workers=1)
-    assert sandbox.run("print(1)").stdout == b"1\n"
-    before = guards(sandbox.shared_pool())
+    assert mine.run("print(0)").stdout == sandbox.run("print(0)").stdout == b"0\n"
+    before, held = guards(sandbox.shared_pool()), guards(mine)
     pid = os.fork()
     if pid == 0:
         fine = sandbox.run("print(2)").stdout == b"2\n" and not set(guards(sandbox.shared_pool())) & set(before)
@@ -381,11 +381,13 @@ def test_a_forked_process_has_a_pool_of_its_own():
             mine.run("print(1)")
         except RuntimeError as error:
             fine = fine and "belongs to the process" in str(error)
+        mine.close()  # Which takes nothing from the parent.
         os._exit(0 if fine else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert sandbox.run("print(3)").stdout == b"3\n"
     assert guards(sandbox.shared_pool()) == before
     assert mine.run("print(4)").stdout == b"4\n"
+    assert guards(mine) == held
     mine.close()
 
 

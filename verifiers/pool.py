@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from verifiers.isolated import Broken, Worker, packed
 from verifiers.types import Outcome, Problem, Verdict, Verifier, described
@@ -33,12 +33,21 @@ CACHED_CHARACTERS = 8_192
 _YIELDED_SECONDS = 1e-5  # To the threads that send what was submitted: Python would let them wait for 5 ms.
 _KNOWN = 1_000  # Verifiers whose pickles are remembered.
 _CLOSED = "The pool is closed: make a new one."
+_NOT_OURS = "This pool belongs to the process that made it: a forked child makes its own."
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _OURS = ("rl", "verifiers", "graders", "policy")
 _UNPICKLABLE = (TypeError, ValueError, AttributeError, RecursionError, pickle.PicklingError)
 
 Item = tuple[Verifier, Problem, str]
 _Key = tuple[str, bytes, str]  # Of the verifier; the problem, pickled; the completion.
+
+
+class _Packed(NamedTuple):
+    """A verifier as it travels."""
+
+    id: str  # Of what it is when pickled.
+    called: str
+    data: bytes
 
 
 @dataclasses.dataclass(eq=False, slots=True)
@@ -54,6 +63,7 @@ class _Task:
     """One completion to judge."""
 
     job: _Job
+    verifier: _Packed
     key: _Key
     places: list[int]  # In the items of the job: equal completions are judged once.
     spared: bool = False  # Whether a worker has died before it began this one, the first of its batch.
@@ -94,10 +104,10 @@ class Pool:
         self._threads: list[threading.Thread] = []
         self._resting = 0  # Threads that wait for work.
         self._closed = False
+        self._owner = os.getpid()
         self._cache: collections.OrderedDict[_Key, Verdict] = collections.OrderedDict()
         self._alive: list[Worker] = []
-        self._known: dict[int, tuple[str, Verifier]] = {}  # By identity, which it keeps while it is here.
-        self._payloads: dict[str, tuple[str, bytes]] = {}  # What it is called, and pickled.
+        self._known: dict[int, tuple[_Packed, Verifier]] = {}  # By identity, which it keeps while it is here.
 
     def verify(self, items: Iterable[Item]) -> Iterator[tuple[int, Verdict]]:
         """Judges every item, and yields (its place, its verdict) as they come.
@@ -106,12 +116,12 @@ class Pool:
         harms no other.
 
         Raises:
-          RuntimeError: the pool is closed.
+          RuntimeError: the pool is closed, or this is a forked child of the process that made it.
         """
         job = _Job()
         tasks: list[_Task] = []
         same: dict[_Key, _Task] = {}
-        names: dict[int, str] = {}
+        verifiers: dict[int, _Packed] = {}
         problems: dict[int, bytes] = {}
         ready: list[tuple[int, Verdict]] = []
         items = list(items)  # Holds the verifiers and the problems, whose identities are keys.
@@ -119,15 +129,15 @@ class Pool:
         try:
             for place, (verifier, problem, completion) in enumerate(items):
                 try:
-                    if (name := names.get(id(verifier))) is None:
-                        name = names[id(verifier)] = self._id(verifier)
+                    if (known := verifiers.get(id(verifier))) is None:
+                        known = verifiers[id(verifier)] = self._pack(verifier)
                     if (data := problems.get(id(problem))) is None:
                         data = problems[id(problem)] = _packed(problem)
                 except _UNPICKLABLE as error:
                     reason = "and its problem must be picklable, to be brought to a worker"
                     ready.append((place, _error(f"{described(verifier)} {reason}: {error}")))
                     continue
-                task = _Task(job, (name, data, completion), [place])
+                task = _Task(job, known, (known.id, data, completion), [place])
                 if self._caches:
                     if (verdict := self._remembered(task.key)) is not None:
                         ready.append((place, verdict))
@@ -158,7 +168,9 @@ class Pool:
                     self._waiting = collections.deque(task for task in self._waiting if not task.job.gone)
 
     def close(self) -> None:
-        """Ends the workers, whatever they are doing. May be called twice."""
+        """Ends the workers, whatever they are doing. May be called twice; does nothing in a forked child."""
+        if self._owner != os.getpid():
+            return
         with self._changed:
             self._closed = True
             abandoned, self._waiting = list(self._waiting), collections.deque()
@@ -178,6 +190,8 @@ class Pool:
     # Work for the workers. Each has a thread here.
 
     def _submit(self, tasks: list[_Task]) -> None:
+        if self._owner != os.getpid():
+            raise RuntimeError(_NOT_OURS)
         with self._changed:
             if self._closed:
                 raise RuntimeError(_CLOSED)
@@ -256,7 +270,7 @@ class Pool:
                 lost.spared = True
             else:
                 del tasks[place]
-                _deliver([lost], [_error(f"{self._payloads[lost.key[0]][0]}: {error}")])
+                _deliver([lost], [_error(f"{lost.verifier.called}: {error}")])
             self._give_back(tasks)
         if worker is not None:
             self._end(worker)
@@ -264,9 +278,9 @@ class Pool:
 
     def _message(self, worker: Worker, batch: list[_Task]) -> bytes:
         """A batch as it travels, with the verifiers that the worker has not got."""
-        new = {task.key[0] for task in batch} - worker.has
-        worker.has |= new
-        return packed("verify", {key: self._payloads[key][1] for key in new}, [task.key for task in batch])
+        new = {task.verifier.id: task.verifier.data for task in batch if task.verifier.id not in worker.has}
+        worker.has |= new.keys()
+        return packed("verify", new, [task.key for task in batch])
 
     def _start(self) -> Worker:
         worker = Worker(self._memory_mb)
@@ -291,19 +305,17 @@ class Pool:
 
     # What travels, and what is remembered.
 
-    def _id(self, verifier: Verifier) -> str:
-        """A name for what the verifier is when pickled."""
+    def _pack(self, verifier: Verifier) -> _Packed:
         with self._changed:
             if (known := self._known.get(id(verifier))) is not None:
                 return known[0]
         data = _dumps(verifier)
-        key = hashlib.sha256(data).hexdigest()[:16]
+        found = _Packed(hashlib.sha256(data).hexdigest()[:16], described(verifier), data)
         with self._changed:
             if len(self._known) >= _KNOWN:  # Somebody makes a new one for every call.
                 self._known.clear()
-            self._known[id(verifier)] = (key, verifier)
-            self._payloads[key] = (described(verifier), data)
-        return key
+            self._known[id(verifier)] = (found, verifier)
+        return found
 
     def _remembered(self, key: _Key) -> Verdict | None:
         with self._changed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import pathlib
 import platform
 import re
@@ -93,34 +92,50 @@ def choose(level: str) -> str:
     )
 
 
-@functools.cache
 def why_not(level: str) -> str:
-    """Why a safe level cannot be had here; "" where it can. Tried once in a process."""
+    """Why a safe level cannot be had here; "" where it can. Tried until it is known, then remembered."""
+    if level not in _known:
+        reason, known = _try(level)
+        if not known:
+            return reason
+        _known[level] = reason
+    return _known[level]
+
+
+_known: dict[str, str] = {}
+
+
+def _try(level: str) -> tuple[str, bool]:
+    """Why not, and whether that is known: a machine that was too busy need not be at the next try."""
     if sys.platform != "linux":
-        return f"needs Linux, this is {sys.platform}: give the URL of a remote sandbox as the level"
+        return f"needs Linux, this is {sys.platform}: give the URL of a remote sandbox as the level", True
     if platform.machine() not in ("x86_64", "aarch64"):
-        return f"needs x86_64 or aarch64, this is {platform.machine()}"
-    reason = ""
-    for _ in range(2):  # A machine that is too busy now need not be in a moment: a weaker level is no answer to that.
+        return f"needs x86_64 or aarch64, this is {platform.machine()}", True
+    reason, known = "", True
+    for _ in range(2):  # A weaker level is no answer to a failure that will not come again.
         try:
-            reason = _prove(level)
+            reason, known = _prove(level), True
         except SlotFailed as error:
-            reason = f"{error}. {_advice(level)}" if error.refused else str(error)
+            reason, known = f"{error}. {_advice(level)}" if error.refused else str(error), error.refused
         if not reason:
             break
-    return reason
+    return reason, known
 
 
 def _prove(level: str) -> str:
-    """Why a jail does not hold; "" where it does. Raises SlotFailed where there is none."""
+    """Why a jail does not hold; "" where it does. Raises SlotFailed where there is none, or its program was not run."""
     slot = Slot(level)
     try:
         for what, program in _PROOFS.items():
             execution = slot.start(Job(program.encode(), limits=Limits(cpu_s=5))).wait()
+            if execution.status == "error":
+                raise SlotFailed(execution.reason)
             if execution.stdout != b"contained\n":
                 found = execution.stdout.decode(errors="replace").strip() or execution.reason
                 return f"a program that {what} was not contained ({found})"
         execution = slot.start(Job(_KILLED.encode())).wait()
+        if execution.status == "error":
+            raise SlotFailed(execution.reason)
         if execution.status != "violation":
             return f"a program that traces others was not killed, but {execution.status}: {execution.reason}"
     finally:

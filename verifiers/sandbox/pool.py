@@ -48,7 +48,7 @@ class Process:
         return dataclasses.replace(execution, status="error", reason=lacked) if lacked else execution
 
     def kill(self) -> None:
-        """Ends it, if it still runs: its status is then "error", "cancelled"."""
+        """Ends it, if it still runs: its status is then "error", its reason `CANCELLED`."""
         self._running.kill()
 
     def output(self, at: int = 0, size: int = 1 << 20, *, stderr: bool = False) -> bytes:
@@ -272,7 +272,10 @@ class Pool:
             return self._threads
 
     def close(self) -> None:
-        """Ends every slot, and what runs in it."""
+        """Ends every slot, and what runs in it. In a forked child: lets go of them, since they are the parent's."""
+        if self._owner != os.getpid():
+            self._abandon()
+            return
         with self._changed:
             self._closed = True
             slots, self._all, self._idle = list(self._all), set(), []
@@ -282,10 +285,11 @@ class Pool:
         if self._threads is not None:
             self._threads.shutdown(wait=False)
 
-    def abandon(self) -> None:
-        """In a forked child: the slots are the parent's."""
+    def _abandon(self) -> None:
+        """Without the lock: a thread that a forked child has not may hold it."""
         self._closed = True
-        for slot in self._all:
+        slots, self._all = self._all, set()
+        for slot in slots:
             slot.abandon()
 
     def __enter__(self) -> Pool:

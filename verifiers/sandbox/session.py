@@ -12,7 +12,7 @@ import time
 from verifiers.sandbox.monitor import Usage, held_up
 from verifiers.sandbox.pool import Pool, Process
 from verifiers.sandbox.slot import SlotFailed
-from verifiers.sandbox.types import DEFAULT, Execution, Limits
+from verifiers.sandbox.types import CANCELLED, DEFAULT, Execution, Limits
 
 TOTAL = Limits(cpu_s=60, idle_s=60, wall_s=180, output_kb=8192)
 _FOREVER = 1e9  # Seconds: between the calls a session waits for whoever calls.
@@ -189,7 +189,7 @@ class Session:
             status, reason = "failed", "something wrote where the session answers"
         elif used_up == "the machine":
             status, reason = "error", f"the machine was too busy: {wall:.1f} s passed"
-        elif execution.reason == "cancelled" and not used_up:
+        elif execution.reason == CANCELLED and not used_up:
             status, reason = "failed", "the interpreter answers no more"
         elif used_up:
             status, reason = "limit", f"used more than {used_up} = {getattr(self.limits, used_up):g}, or the total"

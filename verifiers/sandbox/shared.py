@@ -92,7 +92,7 @@ def _forget() -> None:
     global _lock
     _lock = threading.Lock()
     for pool in _pools.values():
-        pool.abandon()
+        pool.close()
     _pools.clear()
     _servers.clear()
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 
 from verifiers import isolated
 from verifiers.sandbox.monitor import Usage, held_up
-from verifiers.sandbox.types import DEFAULT, Execution, Limits
+from verifiers.sandbox.types import CANCELLED, DEFAULT, Execution, Limits
 
 LEVELS = ("namespaces", "landlock", "seccomp")  # The safe ones, best first.
 GRACE = 30.0  # Seconds that a fork-server has to answer, beyond the limits of the program.
@@ -368,7 +368,7 @@ def _status(
         what = "a system call that no honest program makes"
         return "violation", f"killed for {what}", what
     if killed == "cancelled":
-        return "error", "cancelled", None
+        return "error", CANCELLED, None
     if answer["setup"] != "ok" and not killed:
         return "error", f"the jail could not be closed: {answer['setup'] or 'the child ended early'}", None
     if answer["machine_out_of_memory"] and not killed:

@@ -47,6 +47,7 @@ class Limits:
 
 
 DEFAULT = Limits()
+CANCELLED = "cancelled"  # The reason of an `error` that whoever started the program asked for.
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
