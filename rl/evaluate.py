@@ -142,7 +142,7 @@ def compare(first: Evaluation, second: Evaluation) -> Interval:
         unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / n)
         return Interval(mean, mean - unseen * (mean + 1), mean + unseen * (1 - mean), n)
     half = _student_quantile(n - 1) * float(differences.std(ddof=1)) / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
+    return Interval(mean, max(-1.0, mean - half), min(1.0, mean + half), n)  # Rewards lie in [0, 1].
 
 
 def evaluate_groups(groups: Sequence[Group]) -> Evaluation:
