@@ -42,7 +42,7 @@ class Endpoint:
       model: the name that the endpoint knows.
       key_variable: the environment variable that holds the API key, on the machine that asks. None: no key.
       timeout: seconds that one attempt may be silent.
-      deadline: seconds for all attempts and the waits between them.
+      deadline: seconds for all attempts and the waits between them. A run asks up to three times (`rl.scorer.Scorer`).
       attempts: at most so many.
       parameters: of sampling, sent as they are.
 
@@ -130,12 +130,12 @@ class Endpoint:
             reply, finish = choice["message"]["content"], choice.get("finish_reason")
         except (ValueError, LookupError, TypeError, RecursionError):
             raise EndpointError(f"{url} replied something else than a chat completion: {text[:200]!r}") from None
-        if not isinstance(reply, str):
-            raise EndpointError(f"{url} replied no text: {reply!r:.100}")
-        if finish == "length":  # What a judge was about to say is not known.
+        if finish == "length":  # What a judge was about to say is not known; one that still thought has said nothing.
             raise EndpointError(
                 f"{url} cut its reply off: raise parameters['max_tokens'], got {self.parameters!r:.100}"
             )
+        if not isinstance(reply, str):
+            raise EndpointError(f"{url} replied no text: {reply!r:.100}")
         return reply
 
     def _key(self) -> str | None:

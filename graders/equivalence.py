@@ -10,6 +10,7 @@ import dataclasses
 import re
 import secrets
 import time
+import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -41,14 +42,19 @@ answer that is incomplete, hedges between several answers, or only talks about t
 briefly, then end with exactly one line, either "VERDICT: EQUIVALENT" or "VERDICT: DIFFERENT".
 """
 _PLACEHOLDER = re.compile(r"\{(fence|question|reference|answer)\}")
-# At the end of the reply, and not in quotes: a judge may cite an answer that claims a verdict.
-_VERDICT = re.compile(r"\bVERDICT[^\w\n]{1,8}(EQUIVALENT|DIFFERENT)[\s.*_`]*\Z")
+# A line of its own, the last one, and not in quotes: a judge may cite an answer that claims a verdict, or deny one.
+_VERDICT = re.compile(r"^[\s>*_#-]*VERDICT[^\w\n]{1,8}(EQUIVALENT|DIFFERENT)[\s.*_]*\Z", re.MULTILINE)
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
 )
 _CONTROL = re.compile(
     r"<[|｜][^|｜>\n]{0,60}[|｜]>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>", re.IGNORECASE
 )  # fmt: skip
+# Commands that say nothing by themselves: an empty box is no answer.
+_WRAPPING = re.compile(
+    r"\\(?:(?:boxed|fbox|text\w*|math(?:bf|rm|it|sf|tt|cal|bb)|operatorname|left|right|q?quad|displaystyle)(?![a-zA-Z])"
+    r"|(?:begin|end)\s*\{[a-z*]*\})"
+)
 # Openings without an answer, which models have been seen to judge right (Zhao et al., 2025, arXiv:2507.08794).
 _OPENING = re.compile(
     r"[\W_]*(?:thought process|solution|answer|(?:the )?final answer(?: is)?|let'?s (?:think|solve)[^\n.]*)\W*",
@@ -61,8 +67,8 @@ class Equivalence:
     """A grader: whether a completion's final answer is equivalent to `problem.answer`, by a model's judgment.
 
     The final answer is what the completion commits to (`\\boxed{}`, `####`, "the final answer is"), else the end
-    of what follows its thinking. One without a letter or digit, and a mere opening ("Let's think step by step"),
-    is `unparsed` and costs no call. Equal answers of a group are asked about once.
+    of what follows its thinking. One without a letter, a digit or a symbol (\\pi, ∞), and a mere opening ("Let's
+    think step by step"), is `unparsed` and costs no call. Equal answers of a group are asked about once.
 
     Attributes:
       endpoint: the model that judges.
@@ -104,9 +110,9 @@ class Equivalence:
     def _proposed(self, completion: str) -> str | None:
         answer = final_answer(completion) or after_thinking(completion)
         answer = (answer or "").strip()[-self.max_characters :]
-        bare = re.sub(r"\\[a-zA-Z]+", "", answer)  # An empty box is no answer.
-        trivial = not re.search(r"[^\W_]", bare) or _OPENING.fullmatch(answer)
-        return None if trivial else answer
+        bare = _WRAPPING.sub(" ", answer)
+        says = any(c.isalnum() or (unicodedata.category(c) == "Sm" and not c.isascii()) for c in bare)
+        return answer if says and not _OPENING.fullmatch(answer) else None
 
     def _judge(self, client, problem: Problem, answer: str) -> Verdict:
         start = time.perf_counter()

@@ -86,6 +86,11 @@ def _blame(error: BaseException, file: pathlib.Path) -> str:
         return ": ".join(filter(None, parts))
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file.resolve())]
     place = f"{file}, line {frames[-1].lineno}" if frames else str(file)
+    if isinstance(error, ModuleNotFoundError) and (file.parent / f"{error.name}.py").is_file():
+        return (
+            f"{place}: a file is loaded alone, without {error.name}.py beside it: install that as a package, or say "
+            f"PYTHONPATH={file.parent} in front of the command."
+        )
     spoken = isinstance(error, (ValueError, OSError)) or type(error) is LookupError  # They say what is wrong.
     return ": ".join(filter(None, (place, "" if spoken and str(error) else type(error).__name__, str(error))))
 

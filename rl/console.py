@@ -133,7 +133,9 @@ def report_text(report: Mapping[str, Any], path: str, gain: str = "") -> str:
     """
     lines = [f"{report['steps']} updates in {duration(report['seconds'])}."]
     before, after, example = report.get("before"), report.get("after"), report.get("example")
-    if before and after:
+    if before and after and not (before["n"] and after["n"]):
+        lines.append("What was gained is not known: no answer on held-out problems could be judged before or after.")
+    elif before and after:
         moved = "rose" if after["mean"] > before["mean"] else "fell" if after["mean"] < before["mean"] else "stayed"
         lines.append(
             f"Mean reward on {after['n']} held-out problems {moved} from {_interval(before)} to {_interval(after)} "

@@ -88,14 +88,25 @@ def load_problems(
                 f"The prompt of {where} is {question!r:.80}: a prompt is text, or a list of messages "
                 '{"role": ..., "content": ...}. Pass prompt=<function of the row> to make one.'
             )
+        known, more = _field(row, "answer", answer, where), metadata(row) if metadata else {}
+        if not isinstance(more, Mapping):
+            raise ValueError(
+                f"The metadata of {where} is {more!r:.80}: it must be an object with named values. Pass "
+                "metadata=<function of the row> to make one; a cell of a CSV file is always text, so use a .jsonl file."
+            )
+        if not _is_data(known):
+            raise ValueError(
+                f"The answer of {where} is {known!r:.80} ({type(known).__name__}): it must be text, a number, or a "
+                "list or an object of them. Pass answer=<function of the row>, such as lambda row: str(row[...])."
+            )
         problems.append(
             Problem(
                 id=f"{dataset}/{number}" if id is None else str(_field(row, "id", id, where)),
                 prompt=question,
-                answer=_field(row, "answer", answer, where),
+                answer=known,
                 verifier=verifier,
                 source={"dataset": dataset, "split": split, "row": number},
-                metadata=metadata(row) if metadata else {},
+                metadata=more,
             )
         )
     if not problems:
@@ -140,6 +151,15 @@ def _is_prompt(value: Any) -> bool:
             for m in value
         )
     )
+
+
+def _is_data(value: Any) -> bool:
+    """Whether it can be written as JSON."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _rows(source: str | pathlib.Path | Sequence[Row], split: str, name: str | None) -> tuple[Iterable[Row], str]:
@@ -225,17 +245,23 @@ def _from_json(text: str) -> Any:
 
 def _csv_rows(path: pathlib.Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.DictReader(lines)
+        rows = csv.DictReader(lines, strict=True)  # Else a lone quote swallows the rows that follow.
         try:
+            names = rows.fieldnames or ()
+            if len(set(names)) < len(names):
+                raise ValueError(f"{path} has two columns of one name: {', '.join(names)}.")
             for row in rows:
                 if None in row or None in row.values():
                     raise ValueError(
-                        f"{path}, line {rows.line_num}: the row has not the {len(rows.fieldnames or ())} cells of the "
+                        f"{path}, line {rows.line_num}: the row has not the {len(names)} cells of the "
                         "header. Put text that holds commas or line breaks in double quotes."
                     )
                 yield row
-        except csv.Error as error:  # Most often a cell of more than 128 Ki characters.
-            raise ValueError(f"{path}, line {rows.line_num + 1}: {error}. A .jsonl file has no such limits.") from error
+        except csv.Error as error:  # Most often a lone quote, or a cell of more than 128 Ki characters.
+            raise ValueError(
+                f"{path}, line {rows.line_num + 1}: {error}. Put text that holds quotes in double quotes, and write "
+                'each of them twice (""). A .jsonl file has no such limits.'
+            ) from error
 
 
 def _parquet_rows(path: pathlib.Path) -> Iterator[Row]:

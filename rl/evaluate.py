@@ -101,9 +101,9 @@ class Evaluation:
         chances = [1 - math.comb(n - c, k) / math.comb(n, k) for n, c in zip(judged, right, strict=True) if n >= k]
         return float(np.mean(chances)) if chances else math.nan
 
-    def summary(self) -> dict[str, float | int]:
-        """{"mean", "low", "high", "n"}, as reports hold it."""
-        return self.interval._asdict()
+    def summary(self) -> dict[str, float | int | None]:
+        """{"mean", "low", "high", "n"}, as reports hold it; the mean is None, not NaN, where nothing was judged."""
+        return self.interval._asdict() | ({} if len(self.problem_means) else {"mean": None})
 
     def __str__(self) -> str:
         mean, low, high, n = self.interval

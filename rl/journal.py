@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 import pathlib
 import shlex
 import time
@@ -202,7 +203,7 @@ class Journal:
         return report
 
     def _evaluate(self, params: cluster.Call) -> float | None:
-        """The mean reward on the held-out problems; None where there are none, or the run is to stop."""
+        """The mean reward on the held-out problems; None where none was judged, or the run is to stop."""
         config, step = self._config, self._here.step
         asked = draws(config.held_out, config.eval_samples, config.eval_temperature)
         calls = [self._crew.group(draw, draw.index, problem, params) for draw, problem in asked]
@@ -217,7 +218,7 @@ class Journal:
         evaluation = evaluate_groups(groups)
         self._run.evaluation(step, evaluation)
         self._console("evaluation", step=step, evaluation=evaluation)
-        return evaluation.mean
+        return evaluation.summary()["mean"]
 
     def _begin(self, score: float | None) -> None:
         partial = checkpoint.begin(self._run.path, self._here.step)
@@ -251,10 +252,12 @@ class Journal:
             checkpoint.prune(self._run.path)
             self.tell("checkpoint", step=step, path=str(path))
 
-    def _example(self, first: int, last: int) -> dict[str, Any]:
+    def _example(self, first: int, last: int) -> dict[str, Any] | None:
         """A held-out problem with its answer before and after: one that was learned, if there is one."""
         before, after = (_answers(self._run, step) for step in (first, last))
-        id = max(before, key=lambda id: after[id][0] - before[id][0])
+        if not (both := [id for id in before if id in after]):
+            return None
+        id = max(both, key=lambda id: after[id][0] - before[id][0])
         problem = next(problem for problem in self._config.held_out if problem.id == id)
         return {"problem": id, "prompt": problem.prompt, "before": before[id][1], "after": after[id][1]}
 
@@ -284,9 +287,10 @@ def _due(step: int, every: int) -> bool:
 
 
 def _answers(run: Run, step: int) -> dict[str, tuple[float, str]]:
-    """The first answer to each problem of an evaluation, with its reward (0 where it could not be judged)."""
+    """The reward and the text of the first answer to each problem of an evaluation, where it could be judged."""
     rows = pq.read_table(run.path / "evaluations" / f"{step:06d}.parquet").to_pylist()
-    return {row["problem"]: (float(np.nan_to_num(row["reward"])), row["text"]) for row in rows if row["sample"] == 0}
+    first = (row for row in rows if row["sample"] == 0 and not math.isnan(row["reward"]))
+    return {row["problem"]: (row["reward"], row["text"]) for row in first}
 
 
 def _resume_command(run: Run) -> str:

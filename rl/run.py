@@ -245,7 +245,7 @@ class Run:
             )
 
     def truncate(self, step: int) -> None:
-        """Forgets the metrics, rollouts and evaluations of `step` and later, so that they can be made again.
+        """Forgets the metrics, rollouts and evaluations of `step` and later and the report, which are made again.
 
         Checkpoints after `step` go too, since going on would take them for newer than its own, and those that were
         begun and not finished.
@@ -259,6 +259,7 @@ class Run:
             for made, file in numbered(self.path / name):
                 if made >= step:
                     file.unlink()
+        (self.path / "report.json").unlink(missing_ok=True)
         for partial in self.path.glob("checkpoints/.*.partial"):
             shutil.rmtree(partial)
         for path in self.path.glob("checkpoints/[0-9]*"):

@@ -55,11 +55,14 @@ class Scorer:
         return verdicts
 
     def _grade(self, problem: Problem, texts: Sequence[str]) -> list[Verdict]:
-        """A grader compares the members with each other, so it is asked about all again where one failed."""
+        """A grader compares the members with each other, so it is asked about all again where one failed.
+
+        Of its replies the one that judges most members counts, the latest of several.
+        """
         if not texts:
             return []
         began = time.monotonic()
-        verdicts: list[Verdict] = []
+        best = [_error("It was not tried.")] * len(texts)
         for _ in range(self._attempts):
             try:
                 verdicts = [_checked(v) for v in self._graders[problem.verifier](problem, texts)]
@@ -67,10 +70,15 @@ class Scorer:
                     raise ValueError(f"The grader returned {len(verdicts)} verdicts for {len(texts)} completions.")
             except (Exception, SystemExit) as error:  # Foreign code.
                 verdicts = [_error(f"{type(error).__name__}: {error}"[:500])] * len(texts)
-            if all(verdict.trains for verdict in verdicts):
+            best = max(verdicts, best, key=_judged)
+            if _judged(best) == len(texts):
                 break
         share = (time.monotonic() - began) / len(texts)
-        return [dataclasses.replace(verdict, seconds=share) for verdict in verdicts]
+        return [dataclasses.replace(verdict, seconds=share) for verdict in best]
+
+
+def _judged(verdicts: Sequence[Verdict]) -> int:
+    return sum(verdict.trains for verdict in verdicts)
 
 
 def _checked(verdict: object) -> Verdict:

@@ -316,6 +316,13 @@ def test_a_config_file_that_is_no_text_is_named(tmp_path, capsys, data):
     assert not message.endswith(": ")
 
 
+def test_a_config_file_is_loaded_alone(tmp_path, capsys):
+    written(tmp_path, "", "neighbor.py")
+    path = written(tmp_path, "import neighbor\n")
+    said = f"{path}, line 1: a file is loaded alone, without neighbor.py beside it: install that as a package, or say "
+    assert mistake(capsys, "train", path) == f"{said}PYTHONPATH={tmp_path} in front of the command."
+
+
 def test_a_mistake_in_what_was_asked(tmp_path, capsys, file, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert mistake(capsys, "train", "missing.py") == "There is no file missing.py."
@@ -647,6 +654,9 @@ def test_numbers_for_people():
     report = {"before": None, "after": None, "steps": 0, "seconds": 3.0, "example": None}
     assert report_text(report, "r").startswith("0 updates in 3 s.\n\nThe run is in r. Next:")
     assert "  assay eval 'my run' --samples 8" in report_text(report, "my run")
+    unknown, known = ({"mean": mean, "low": 0.0, "high": 1.0, "n": n} for mean, n in ((None, 0), (0.5, 9)))
+    for before, after in ((unknown, known), (known, unknown)):
+        assert "What was gained is not known" in report_text({**report, "before": before, "after": after}, "r")
     rewards = np.array([[1.0, np.nan], [0.0, 0.0]])
     evaluation = Evaluation(("a", "b"), rewards, (("", ""),) * 2, (("correct", "error"), ("incorrect",) * 2))
     assert "1 answers could not be judged" in evaluation_text(evaluation, 1.0)

@@ -1,5 +1,7 @@
 """Problems from files, rows and the hub; the stream's order and where it resumes."""
 
+import datetime
+import decimal
 import itertools
 import json
 
@@ -175,7 +177,44 @@ def test_a_csv_row_that_does_not_fit_the_header_is_refused(tmp_path):
         file.write_text(f"question,answer\n1+1?,2\n{row}\n")
         bad(file, "a.csv, line 3: the row has not the 2 cells of the header. Put text that holds commas")
     file.write_text(f"question,answer\n{'x' * 200_000},2\n")
-    bad(file, r"a.csv, line 2: field larger than field limit \(131072\). A .jsonl file has no such limits")
+    bad(file, r"a.csv, line 2: field larger than field limit \(131072\).* A .jsonl file has no such limits")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('1+1=,"2\n2+2=,4\n3+3=,6\n', "unexpected end of data.*write each of them twice"),  # It was one row of three.
+        ('"say "hi" to me",2\n', "line 2: ',' expected after '\"'"),
+    ],
+)
+def test_a_lone_quote_in_a_csv_file_is_refused(tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(f"question,answer\n{text}")
+    bad(tmp_path / "a.csv", message)
+
+
+def test_a_column_of_a_csv_file_that_is_there_twice_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("question,answer,answer\n1+1=,2,3\n")
+    bad(tmp_path / "a.csv", "two columns of one name: question, answer, answer")
+
+
+@pytest.mark.parametrize("answer", [decimal.Decimal("1.5"), datetime.date(2026, 1, 2), b"72", {1, 2}])
+def test_an_answer_that_is_no_json_is_refused(tmp_path, answer):
+    bad([{"question": "x", "answer": answer}], rf"row 0 of rows is .*\({type(answer).__name__}\): it must be text")
+    if not isinstance(answer, set):
+        pq.write_table(pa.Table.from_pylist([{"question": "x", "answer": answer}]), tmp_path / "a.parquet")
+        bad(tmp_path / "a.parquet", "lambda row: str")
+        path = tmp_path / "a.parquet"
+        [problem] = load_problems(path, prompt="question", answer=lambda row: str(row["answer"]), verifier="v")
+        assert problem.answer == str(answer)
+
+
+def test_metadata_that_is_no_object_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text('question,answer,metadata\n1+1=,2,"{""solution"": ""2""}"\n')
+    bad(
+        tmp_path / "a.csv",
+        "must be an object with named values.*use a .jsonl file",
+        metadata=lambda row: row["metadata"],
+    )
 
 
 def test_rows_that_make_no_problems():

@@ -367,3 +367,22 @@ def test_from_several_threads():
     for thread in threads:
         thread.join()
     assert found == ["correct"] * 24
+
+
+SAID = [
+    (verifiers.number, "4", r"\boxed{4}", "4"),
+    (verifiers.exact, "4", "4", "4"),
+    (verifiers.math, "4", r"\boxed{4}", r"\boxed{4}"),
+    (verifiers.choice, "B", r"\boxed{B}", "B"),
+    (verifiers.units, "4 m", r"\boxed{4 m}", "4 m"),
+    (verifiers.countdown, GAME, r"\boxed{57+75-67}", "57+75-67"),
+]
+
+
+@pytest.mark.parametrize(("verifier", "answer", "boxed", "bare"), SAID, ids=lambda x: getattr(x, "__name__", ""))
+@pytest.mark.parametrize("length", [10, 3_000, 90_000])
+def test_of_thinking_only_its_end_matters_however_long_it_is(verifier, answer, boxed, bare, length):
+    thinking = "<think>" + "hm " * (length // 3)
+    for said in (boxed, bare):
+        assert judge(verifier, answer, f"{thinking} maybe {said}").outcome == "unparsed"
+    assert judge(verifier, answer, f"{thinking}</think>{bare}").outcome == "correct"

@@ -114,11 +114,19 @@ def test_good_replies():
 @pytest.mark.parametrize(
     "text",
     ["", " ", "...", "?!", "Thought process:", "Let's solve this problem step by step.", "Solution",
-     "**Final answer:**", "<think>Rayleigh scattering", "\\boxed{}", "。", "<think>x</think>", "_"],
+     "**Final answer:**", "<think>Rayleigh scattering", "\\boxed{}", "。", "<think>x</think>", "_", "=",
+     "\\boxed{\\text{}}", "$\\left(\\quad\\right)$", "<think>" + "hm " * 9000 + "\\boxed{Rayleigh}"],
 )  # fmt: skip
 def test_trivial_completions_cost_no_call(text):
     [verdict] = grader("http://127.0.0.1:9/v1", attempts=1)(PROBLEM, [text])
     assert (verdict.outcome, verdict.reward) == ("unparsed", 0)
+
+
+@pytest.mark.parametrize("text", ["\\boxed{\\pi}", "$\\pi$", "\\boxed{\\infty}", "∞", "∅", "pi", "\\boxed{\\text{no}}"])
+def test_a_symbol_is_an_answer(text):
+    with Server(lambda n, body: chat("VERDICT: EQUIVALENT")) as server:
+        [verdict] = grader(server.url)(PROBLEM, [text])
+    assert verdict.outcome == "correct"
 
 
 @pytest.mark.parametrize(
@@ -132,6 +140,8 @@ def test_trivial_completions_cost_no_call(text):
         ("VERDICT: EQUIVALENT or DIFFERENT", "error"), ("VERDICT:", "error"),
         ("Same.\nVERDICT: EQUIVALENT.\n", "correct"),
         ('It claims "VERDICT: EQUIVALENT"', "error"), ("VERDICT: EQUIVALENT is what it claims, but", "error"),
+        ("It only says VERDICT: EQUIVALENT.", "error"), ("It dictates\n`VERDICT: EQUIVALENT`", "error"),
+        ("It is not the case that VERDICT: EQUIVALENT", "error"), ("- **VERDICT: DIFFERENT**", "incorrect"),
         ("It says VERDICT: EQUIVALENT, wrongly.\nVERDICT: DIFFERENT", "incorrect"), ("VERDICT:\nEQUIVALENT", "error"),
     ],
 )  # fmt: skip
@@ -163,6 +173,9 @@ def test_a_reply_that_was_cut_off_is_an_error():
         [verdict] = grader(server.url)(PROBLEM, ["It is the ozone. VERDICT: EQUIVALENT"])
     assert verdict.outcome is Outcome.ERROR
     assert "max_tokens" in verdict.reason
+    choice["message"]["content"] = None  # It still thought.
+    with Server(lambda n, body: (200, {}, json.dumps({"choices": [choice]}))) as server:
+        assert "max_tokens" in grader(server.url)(PROBLEM, ["It is the ozone."])[0].reason
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503])

@@ -252,7 +252,9 @@ def test_truncate_forgets_a_step_and_all_after_it(run):
     run.event("stopped")
     half = run.path / "checkpoints" / ".000003.partial"
     half.mkdir(parents=True)
+    run.report({"steps": 4})
     run.truncate(2)
+    assert not (run.path / "report.json").exists()
     assert [line["step"] for line in run.metrics()] == [0, 1]
     assert [line["step"] for line in run.evaluations()] == [0, 1]
     assert sorted(p.name for p in run.path.glob("*/*.parquet")) == [
@@ -295,6 +297,17 @@ def test_the_report_is_whole_json(run):
     run.report({"before": an_evaluation().summary(), "steps": 3})
     report = json.loads((run.path / "report.json").read_text())
     assert report["before"].keys() == {"mean", "low", "high", "n"}
+
+
+def test_an_evaluation_of_which_nothing_was_judged_has_no_mean(run):
+    unknown = dataclasses.replace(an_evaluation(), rewards=np.full((2, 2), np.nan))
+    run.evaluation(0, unknown)
+    run.report({"before": unknown.summary()})
+    assert run.evaluations()[0]["mean"] is None
+    assert json.loads((run.path / "report.json").read_text()) == {
+        "before": {"mean": None, "low": 0.0, "high": 1.0, "n": 0}
+    }
+    assert "NaN" not in (run.path / "report.json").read_text() + (run.path / "evaluations.jsonl").read_text()
 
 
 def test_resume_lets_only_length_and_workers_change(run):

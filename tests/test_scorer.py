@@ -177,3 +177,17 @@ def test_a_grader_is_asked_again_about_all():
     group = Scorer({}, {"g": flaky}).score(0, problem("g"), [completion("a"), completion("bb")])
     assert asked == [["a", "bb"]] * 2
     assert outcomes(group) == ["incorrect", "correct"]
+
+
+def test_of_a_graders_replies_the_one_that_judges_most_counts():
+    asked = []
+
+    def worse(problem, texts):
+        asked.append(list(texts))
+        if len(asked) > 1:
+            raise ConnectionError("gone")
+        return [Verdict(1.0, Outcome.CORRECT), Verdict(0.0, Outcome.ERROR, reason="no reply")]
+
+    group = Scorer({}, {"g": worse}).score(0, problem("g"), [completion("a"), completion("bb")])
+    assert len(asked) == 3
+    assert outcomes(group) == ["correct", "error"]

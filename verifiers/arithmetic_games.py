@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from verifiers.extraction import WINDOW, after_thinking, final_answer
+from verifiers.extraction import conclusion, final_answer
 from verifiers.types import Outcome, Problem, Verdict
 
 MAX_LENGTH = 1000  # Characters of an expression.
@@ -103,19 +103,19 @@ def _listed(numbers: Counter[int]) -> str:
 
 
 def _said(completion: str) -> str | None:
-    text = after_thinking(completion[-WINDOW:])
+    text = conclusion(completion)
     if text is None:
         return None
     if tagged := _TAG.search(text):
         return tagged[1]
-    if len(completion) <= MAX_LENGTH:
+    if len(text) <= MAX_LENGTH:
         try:
             _read(text)
         except (_UnreadableError, _TooLargeError):
             pass
         else:
             return text
-    return final_answer(completion) or (text if len(completion) <= MAX_LENGTH and _is_sum(text) else None)
+    return final_answer(completion) or (text if len(text) <= MAX_LENGTH and _is_sum(text) else None)
 
 
 def _is_sum(text: str) -> bool:

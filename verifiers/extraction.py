@@ -72,6 +72,12 @@ def after_thinking(text: str) -> str | None:
     return tail if closed else head or text
 
 
+def conclusion(text: str) -> str | None:
+    """The end of what follows the policy's thinking, as far as it is read; None where the thinking never ended."""
+    said = after_thinking(text)  # Of all of it: what opens the thinking may stand far from the end.
+    return None if said is None else said[-WINDOW:]
+
+
 def tagged(text: str) -> str | None:
     """What the last closed `<answer>...</answer>` holds; None where there is none."""
     before, closed, _ = text.rpartition("</answer>")
@@ -108,7 +114,7 @@ def final_answer(text: str) -> str | None:
     unless a "final answer" is stated after it. An unclosed or nested box is no answer, whatever stands beside it, nor
     is the 4 of -\boxed{4}.
     """
-    answer = after_thinking(text[-WINDOW:])
+    answer = conclusion(text)
     if answer is None:
         return None
     found = boxes(answer)
@@ -140,7 +146,7 @@ def last_answer(text: str) -> str | None:
     A short text without prose is one expression. Otherwise the last `$...$`, `\(...\)` or `\[...\]` counts, or a number
     that is written after it. Where a box is unclosed or holds another, nothing does.
     """
-    answer = after_thinking(text[-WINDOW:])
+    answer = conclusion(text)
     if answer is None or boxes(answer) is None:
         return None
     answer = answer.partition("<|")[0] if answer.lstrip().find("<|") != 0 else answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from verifiers.extraction import WINDOW, after_thinking, final_answer
+from verifiers.extraction import conclusion, final_answer
 from verifiers.types import Outcome, Problem, Verdict
 
 _WRAPPED = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|bf|rm)\s*\{([^{}]*)\}")
@@ -47,8 +47,8 @@ def choice(problem: Problem, completion: str) -> Verdict:
             0, Outcome.ERROR, reason=f"the problem's answer must be one letter, such as 'C', got {gold!r:.60}"
         )
     letter = gold.strip().strip("()").upper()
-    whole = after_thinking(completion[-WINDOW:])
-    said, found = whole, None if whole is None or len(completion) > WINDOW else read_option(whole)
+    whole = conclusion(completion)
+    said, found = whole, None if whole is None else read_option(whole)
     if found is None and (said := final_answer(completion)) is not None:
         found = read_option(said)
     if found is None or said is None:

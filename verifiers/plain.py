@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from verifiers.extraction import after_thinking, final_answer, gold_answer
+from verifiers.extraction import after_thinking, conclusion, final_answer, gold_answer
 from verifiers.types import Outcome, Problem, Verdict
 
 # ASCII digits only, and commas only between groups of three: "1,23" is no number.
@@ -60,7 +60,7 @@ def number(problem: Problem, completion: str) -> Verdict:
     gold = None if text is None else _read(text, unit=True)
     if gold is None:
         return Verdict(0, Outcome.ERROR, reason=f"the problem's answer is no number: {problem.answer!r:.80}")
-    whole = after_thinking(completion[-20_000:])
+    whole = conclusion(completion)
     answer = None if whole is None else _read(whole, unit=False)
     said = whole
     if answer is None and (said := final_answer(completion)) is not None:

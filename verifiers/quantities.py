@@ -63,7 +63,8 @@ def units(problem: Problem, completion: str, *, tolerance: float = 0.0) -> Verdi
     if gold is None:
         why = f"the problem's answer must be a number and a unit that pint knows, got {problem.answer!r:.80}"
         return Verdict(0, Outcome.ERROR, reason=why)
-    said = after_thinking(completion) if len(completion) <= WINDOW else None
+    whole = after_thinking(completion)
+    said = whole if whole is not None and len(whole) <= WINDOW else None
     try:
         found = None if said is None else _read(said)
         if found is None and (said := final_answer(completion)) is not None:

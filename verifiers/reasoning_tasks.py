@@ -13,7 +13,7 @@ import threading
 from typing import Any
 
 from verifiers import sandbox
-from verifiers.extraction import WINDOW, after_thinking, final_answer, tagged
+from verifiers.extraction import conclusion, final_answer, tagged
 from verifiers.types import Outcome, Problem, Verdict
 
 # These hand the answer to eval or to sympy's parse_expr: an answer can be a program, and choose its own score.
@@ -76,7 +76,7 @@ def reasoning_gym(
     if name in EVALUATING and not allow_spoofable:
         why = f"the scorer of {name!r} evaluates what the model writes, and can be fooled: ask for allow_spoofable=True"
         return Verdict(0, Outcome.ERROR, reason=why)
-    whole = after_thinking(completion[-WINDOW:])
+    whole = conclusion(completion)
     answer = None if whole is None else tagged(whole) or final_answer(completion)
     if answer is None:
         return Verdict(0, Outcome.UNPARSED, reason="no final answer")
