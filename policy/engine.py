@@ -519,7 +519,9 @@ class Engine:
     def _completion(self, row: _Row, finish: Literal["stop", "length", "turns", "error"]) -> Completion:
         assert self.version is not None
         options, turn = row.request.options, row.tokens[row.turn :]
-        spoken = turn[:-1] if turn and turn[-1] in options.stop_tokens else turn
+        # The token of the end is in no text, also where the tokenizer does not count it as special.
+        ended = turn and (turn[-1] in options.stop_tokens or turn[-1] in self._tokenizer.ends)
+        spoken = turn[:-1] if ended else turn
         return Completion(
             prompt=row.request.prompt,
             tokens=np.array(row.tokens, np.int32),

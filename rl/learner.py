@@ -73,8 +73,10 @@ class Learner:
             params = config.model.load(config.seed, self._places.params)
         self._state = self._functions.begin(params)
         self._copies = self._functions.copies(params)
-        # The reference policy is the starting point; kept only where a KL term reads it.
-        self._reference = jax.tree.map(jnp.copy, params) if config.kl_coefficient else None
+        self._reference = None  # The starting point; kept only where a KL term reads it.
+        if config.kl_coefficient:  # In the arithmetic of the policy: else the two would differ from the start.
+            reference = jax.tree.map(jnp.copy, params)
+            self._reference = with_copies(reference, self._functions.copies(reference))
 
     def update(self, batch: Batch) -> dict[str, float]:
         """One gradient step over all rows of the batch: a row at a time, or as many as a mesh has places for rows.

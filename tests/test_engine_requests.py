@@ -36,6 +36,16 @@ def run(made, **requests):
     return {name: completions if len(completions) > 1 else completions[0] for name, completions in done.items()}
 
 
+def test_the_token_of_the_end_is_in_no_text():
+    """Also where the tokenizer does not count it as special; a completion that did not end keeps all."""
+    made = chatty()
+    done = run(made, a={"samples": 8, "options": SamplingOptions(max_tokens=3)})["a"]
+    assert {completion.finish for completion in done} == {"stop", "length"}
+    for completion in done:
+        spoken = completion.tokens[:-1] if completion.finish == "stop" else completion.tokens
+        assert completion.text == ByteTokenizer().decode(spoken)
+
+
 def chatty(max_tokens=24, **settings):
     model = dataclasses.replace(small.MODEL, tokenizer=Chatty())
     made = Engine(model, seed=7, slots=8, prompt_columns=50, max_tokens=max_tokens, dtype="float32", **settings)
@@ -261,7 +271,8 @@ def test_an_environment_appends_tokens_that_the_policy_reads():
         gap = np.abs(one.policy_logprobs - learner_logprobs(one))[one.mask]
         assert gap.max() < 1e-4  # What the policy saw is what the learner computes.
         last = np.flatnonzero(~one.mask)[-1] + 1 if not one.mask.all() else 0
-        assert one.text == ByteTokenizer().decode(one.tokens[last:])
+        spoken = one.tokens[last:-1] if one.tokens[-1] in Chatty.ends else one.tokens[last:]
+        assert one.text == ByteTokenizer().decode(spoken)
 
 
 def test_who_answers_when_changes_no_bit():

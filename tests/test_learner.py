@@ -1,6 +1,7 @@
 """The objective against slow NumPy, and what must not change it: rows, order, micro-batches, trees."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import small
 
 import rl
-from policy import make_policy
+from policy import layout, make_policy
 from policy.attention import key_tiles
 from policy.products import compute_copies, masters, with_copies
 from rl.advantage import group_centered, group_normalized
@@ -219,6 +220,21 @@ def test_bfloat16_products_are_close_to_float32():
     g = masters(jax.jit(jax.grad(lambda p: micro_batch_loss(config, "bfloat16", p, None, row)[0]))(doubled))
     a, b = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(t)]) for t in (tree, g))
     assert np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b) > 0.99
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("experts", [False, True])
+def test_the_policy_begins_at_its_reference(dtype, experts):
+    """But for rounding: where nothing is to be learned a KL term moves nothing."""
+    config = small.run_config(dtype=dtype, kl_coefficient=0.1, advantage=np.zeros_like)
+    if experts:
+        shape = dataclasses.replace(small.CONFIG, num_experts=4, experts_per_token=2, expert_width=16)
+        model = dataclasses.replace(small.MODEL, config=shape, load=functools.partial(layout.random, shape))
+        config = dataclasses.replace(config, model=model)
+    metrics = Learner(config).update(make_batch(small.groups(2, 4), config)[0])
+    assert metrics["tokens/trained"] > 0
+    assert metrics["kl/reference"] < 1e-8  # 2e-6 for a reference with float32 products beside bfloat16,
+    assert metrics["gradient/norm"] < 2e-5  # and 2e-4.
 
 
 def test_on_policy_the_surrogate_has_the_gradient_of_reinforce():
