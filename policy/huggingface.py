@@ -52,7 +52,10 @@ def _layout(weights: Tensors, config: TransformerConfig) -> Layout:
     names = names_in(config, found)
     # Some files store a tied matrix twice.
     ignored = {"lm_head.weight"} if config.tied_embedding else set()
-    return fit(weights.path, config, names, found, ignored | {name for name in found if _BUFFERS.search(name)})
+    ignored |= {name for name in found if _BUFFERS.search(name)}
+    tree = fit(weights.path, config, names, found, ignored)
+    weights.require(sorted(found.keys() - ignored))
+    return tree
 
 
 def _tokenizer(path: pathlib.Path, described: Mapping[str, Any], vocab_size: int) -> PretrainedTokenizer:

@@ -140,6 +140,11 @@ def _pairs(weights: Tensors) -> dict[tuple[str, bool], tuple[np.ndarray, np.ndar
         module = name.removeprefix(_PREFIX).removesuffix(suffix)
         found.setdefault((module, embedding), {})[factor] = name
     single = [name for names in found.values() if len(names) == 1 for name in names.values()]
+    if any(name.endswith(".base_layer.weight") for name in strange):
+        raise ValueError(
+            f"{weights.path} holds copies of the base's matrices: {some(strange)}. Save it without them: "
+            "save_pretrained(..., save_embedding_layers=False)."
+        )
     if strange or single:
         raise ValueError(
             f"{weights.path}: tensors that are no LoRA factors: {some(strange)}; factors without their other: "
@@ -228,6 +233,11 @@ def check_fit(adapter: Adapter, config: TransformerConfig) -> None:
         raise ValueError(
             f"The adapter, made for {adapter.base or 'an unknown model'}, is for another model. Weights that this "
             f"model does not have: {some(lacking)}; of another shape: {some(other)}."
+        )
+    if config.tied_embedding and (tables := [name for name, factors in adapter.factors.items() if factors.embedding]):
+        raise ValueError(
+            f"The adapter changes {some(tables)}, which is this model's head, too. It was trained with the head as it "
+            "was, and merged it would be another policy: train it without the embedding."
         )
 
 

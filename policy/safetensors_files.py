@@ -25,6 +25,11 @@ from policy.wording import short, some
 Shape = tuple[int, ...]
 
 DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16)}
+# Bytes of what other files hold, such as a mask; never of a weight that is read.
+_OTHERS = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8,
+    "I64": 8, "F64": 8,
+}  # fmt: skip
 _HEADER_LIMIT = 16 << 20  # Bytes. Real headers have less than 1 MiB.
 _DIMENSION_LIMIT = 8
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -35,7 +40,7 @@ class Tensor:
     """Where a tensor lies."""
 
     file: pathlib.Path
-    dtype: str  # A key of `DTYPES`.
+    dtype: str  # A key of `DTYPES`, where it can be read.
     shape: Shape
     offset: int  # Bytes from the start of the file.
 
@@ -56,9 +61,11 @@ class Tensors:
         """The tensor `name` as float32, or consecutive rows of it (a slice of its first axis).
 
         Raises:
-          ValueError: the file became shorter, or the tensor holds NaN or infinity.
+          ValueError: the file became shorter, or the tensor holds NaN or infinity, or is of a type that is not
+            supported.
         """
         tensor = self.tensors[name]
+        self.require([name])
         dtype = DTYPES[tensor.dtype]
         start, stop, _ = rows.indices(tensor.shape[0]) if tensor.shape else (0, 1, 1)
         shape = (max(stop - start, 0), *tensor.shape[1:]) if tensor.shape else ()
@@ -72,12 +79,25 @@ class Tensors:
             raise ValueError(f"{tensor.file}: tensor {name!r} holds NaN or infinity: the file is damaged.")
         return values.reshape(shape)
 
+    def require(self, names: Iterable[str]) -> None:
+        """
+        Raises:
+          ValueError: a tensor is stored in a type that is not supported.
+        """
+        for name in names:
+            tensor = self.tensors[name]
+            if tensor.dtype not in DTYPES:
+                supported = ", ".join(DTYPES)
+                raise ValueError(
+                    f"{tensor.file}: tensor {name!r} is stored as {tensor.dtype!r}; supported: {supported}."
+                )
+
 
 def open_file(path: pathlib.Path) -> Tensors:
     """Reads and checks the header of one file.
 
     Raises:
-      ValueError: it is no safetensors file, it is damaged, or a tensor is stored in a type that is not supported.
+      ValueError: it is no safetensors file, it is damaged, or a tensor is stored in a type that is not known.
       OSError: it cannot be read.
     """
     with path.open("rb") as file:
@@ -96,7 +116,7 @@ def open_file(path: pathlib.Path) -> Tensors:
     tensors, places = {}, []
     for name, entry in header.items():
         dtype, shape, (start, stop) = _entry(path, name, entry)
-        if stop - start != math.prod(shape) * DTYPES[dtype].itemsize:
+        if stop - start != math.prod(shape) * _itemsize(dtype):
             raise _unreadable(path, f"tensor {name!r}, {dtype} of shape {list(shape)}, has {stop - start} bytes")
         places.append((start, stop, name))
         tensors[name] = Tensor(path, dtype, shape, 8 + length + start)
@@ -115,13 +135,17 @@ def _entry(path: pathlib.Path, name: str, entry: Any) -> tuple[str, Shape, tuple
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise _unreadable(path, f"tensor {name!r} is described by {short(entry)}")
     dtype, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in DTYPES:
+    if not isinstance(dtype, str) or (dtype not in DTYPES and dtype not in _OTHERS):
         raise ValueError(f"{path}: tensor {name!r} is stored as {short(dtype)}; supported: {', '.join(DTYPES)}.")
     if not _sizes(shape) or len(shape) > _DIMENSION_LIMIT:
         raise _unreadable(path, f"tensor {name!r} has the shape {short(shape)}")
     if not _sizes(place) or len(place) != 2 or place[0] > place[1]:
         raise _unreadable(path, f"tensor {name!r} has the data_offsets {short(place)}")
     return dtype, tuple(shape), (place[0], place[1])
+
+
+def _itemsize(dtype: str) -> int:
+    return DTYPES[dtype].itemsize if dtype in DTYPES else _OTHERS[dtype]
 
 
 def _sizes(value: Any) -> bool:

@@ -156,6 +156,10 @@ def test_an_adapter_for_another_model(tmp_path):
     check_fit(head, CONFIG)
     with pytest.raises(ValueError, match=r"an unknown model, is .* does not have: lm_head\.weight"):
         merge({}, head, TIED)  # There the head is the embedding.
+    table = Adapter("", {"model.embed_tokens.weight": Factors(normal(1, 260), normal(8, 1), 1.0, embedding=True)})
+    check_fit(table, CONFIG)
+    with pytest.raises(ValueError, match=r"changes model\.embed_tokens\.weight, which is this model's head, too"):
+        check_fit(table, TIED)
 
 
 def test_peft_agrees(tmp_path):
@@ -180,6 +184,9 @@ def test_peft_agrees(tmp_path):
         for name, parameter in theirs.named_parameters():
             if "lora_" in name:
                 parameter.normal_()
+    theirs.save_pretrained(tmp_path / "whole", save_embedding_layers=True)
+    with pytest.raises(ValueError, match=r"copies of the base's matrices: .*save_embedding_layers=False"):
+        read_adapter(tmp_path / "whole")
     theirs.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
     ours = policy.pretrained(base, adapter=tmp_path / "adapter")
     # Theirs merged, as a directory; ours merged, of what PEFT wrote; PEFT's, of what we wrote.
