@@ -79,6 +79,9 @@ class Console:
     def _evaluation(self, step: int, evaluation: Evaluation) -> None:
         self._evaluation_seconds = time.monotonic() - self._evaluation_began
         mean, low, high, n = evaluation.interval
+        if not n:
+            self._say(f"  held out   not known after {step} updates: {evaluation.errors} answers could not be judged")
+            return
         errors = f", {evaluation.errors} answers could not be judged" if evaluation.errors else ""
         self._say(f"  held out   {mean:.3f}  [{low:.3f}, {high:.3f}]  after {step} updates, {n} problems{errors}")
 
@@ -180,6 +183,8 @@ def evaluation_text(evaluation: Evaluation, temperature: float) -> str:
     mean, low, high, n = evaluation.interval
     k = evaluation.rewards.shape[1]
     how = "one greedy answer each" if temperature == 0 else f"{k} answers each at temperature {temperature:g}"
+    if not n:
+        return f"Nothing is known: none of {evaluation.errors} answers could be judged ({how})."
     lines = [f"mean      {mean:.3f}  [{low:.3f}, {high:.3f}]  {n} problems, {how}"]
     ladder = sorted({*(2**i for i in range(k.bit_length())), k})
     lines += [f"{f'pass@{i}':<10}{evaluation.pass_at(i):.3f}" for i in ladder if i > 1]

@@ -1,6 +1,7 @@
 """The command line: a run from start to export, every mistake in one clear line, and Ctrl-C."""
 
 import compileall
+import dataclasses
 import errno
 import io
 import json
@@ -660,3 +661,8 @@ def test_numbers_for_people():
     rewards = np.array([[1.0, np.nan], [0.0, 0.0]])
     evaluation = Evaluation(("a", "b"), rewards, (("", ""),) * 2, (("correct", "error"), ("incorrect",) * 2))
     assert "1 answers could not be judged" in evaluation_text(evaluation, 1.0)
+    unjudged = dataclasses.replace(evaluation, rewards=np.full((2, 2), np.nan))
+    assert evaluation_text(unjudged, 1.0).startswith("Nothing is known: none of 4 answers could be judged (2 answers")
+    terminal = Terminal()
+    Console(terminal)("evaluation", step=3, evaluation=unjudged)  # pyright: ignore[reportArgumentType]
+    assert "held out   not known after 3 updates: 4 answers could not be judged\n" in terminal.text
