@@ -81,10 +81,7 @@ class PretrainedTokenizer:
         template: str | None = None,
         special: Mapping[str, str] | None = None,
     ):
-        try:
-            self._tokenizer = tokenizers.Tokenizer.from_buffer(definition.encode())
-        except ValueError as error:
-            raise ValueError(f"The tokenizer definition (tokenizer.json) cannot be read: {error}.") from None
+        self._tokenizer = parsed(definition)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.definition = definition
@@ -98,7 +95,8 @@ class PretrainedTokenizer:
         self.ends: tuple[int, ...] = tuple(sorted(set(ids)))
         if not self.ends:
             raise ValueError("The tokenizer has no end token: no completion could ever stop.")
-        self.pad = self.token(pad) if pad else self.ends[0]
+        found = self._tokenizer.token_to_id(pad) if pad else None  # Never read, so it needs no token of its own.
+        self.pad = self.ends[0] if found is None else found
         for token in self.ends:
             if not 0 <= token < self.vocab_size:
                 raise ValueError(f"The end token {token!r} is outside the tokenizer's {self.vocab_size} tokens.")
@@ -144,7 +142,10 @@ class PretrainedTokenizer:
         try:
             # Templates test for missing keys, not for None.
             plain = [{key: value for key, value in message.items() if value is not None} for message in messages]
-            return _compiled(self.template).render(messages=plain, add_generation_prompt=True, **self.special)
+            # Many templates ask whether tools are none, and what is undefined is not none.
+            absent = {"tools": None, "documents": None}
+            given = {"messages": plain, "add_generation_prompt": True, **absent, **self.special}
+            return _compiled(self.template).render(given)
         except (jinja2.TemplateError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
             raise ValueError(f"The chat template refuses the messages {short(messages, 200)}: {error}.") from None
 
@@ -153,6 +154,18 @@ class PretrainedTokenizer:
             return self._tokenizer.encode(text, add_special_tokens=special).ids
         except TypeError:
             raise ValueError(f"Only text can become tokens (no lone surrogates), got {short(text, 200)}.") from None
+
+
+def parsed(definition: str) -> tokenizers.Tokenizer:
+    """What the text of a `tokenizer.json` defines.
+
+    Raises:
+      ValueError: it is not readable.
+    """
+    try:
+        return tokenizers.Tokenizer.from_buffer(definition.encode())
+    except ValueError as error:
+        raise ValueError(f"The tokenizer definition (tokenizer.json) cannot be read: {error}.") from None
 
 
 def as_pretrained(tokenizer: Tokenizer) -> PretrainedTokenizer:

@@ -297,7 +297,7 @@ def test_a_special_token_beyond_the_vocabulary(tmp_path):
     assert found.encode("a<image><|end|>") == [*policy.ByteTokenizer().encode("a<image>"), 1]
     assert found.chat([{"role": "user", "content": "<image>"}]) == policy.ByteTokenizer().encode("<image>")
     for changes in (
-        {"token": image | {"special": False}},
+        {"token": image | {"special": False}, "image_token": None},  # Else its role makes it special.
         {"post_processor": starting},
         {"chat_template": "{{ '<image>' }}"},
         {"pad_token": "<image>"},

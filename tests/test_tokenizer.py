@@ -9,10 +9,11 @@ import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_files import write_directory
 from real_model import smollm2_path
 
 import policy
-from policy.tokenizer import PretrainedTokenizer, as_pretrained
+from policy.tokenizer import PretrainedTokenizer, added_token, as_pretrained
 
 ODD = [
     "", " ", "  \n\n\t\r\n ", "\n", "a  b   c    d", "trailing   ", "\u00a0\u2003x", "\ufeffbom", "a\x00b",
@@ -122,6 +123,11 @@ def test_what_templates_may_use():
     assert text == f'hi|{{"b": "<é>", "a": 1}}|{year}|<|end|>'
 
 
+def test_there_are_no_tools_or_documents():
+    template = "{% if tools is not none or documents is not none %}tools{% endif %}{{ messages[0].content }}"
+    assert byte_tokenizer(template=template).render(MESSAGES) == "hi"
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
@@ -169,3 +175,143 @@ def test_text_that_is_no_text():
 def test_an_unknown_tokenizer_has_no_file_form():
     with pytest.raises(ValueError, match="object cannot be written"):
         as_pretrained(object())  # pyright: ignore[reportArgumentType]
+
+
+# What the files beside a tokenizer.json say.
+
+PLAIN = {"tokenizer_class": "PreTrainedTokenizerFast"}
+ROLES = {**PLAIN, "eos_token": "<|end|>", "pad_token": "<|pad|>"}
+ADDED = added_token("<x>", 258, special=False)
+DECODER = {"258": {key: value for key, value in (ADDED | {"special": True}).items() if key != "id"}}
+CASES = {  # tokenizer_config.json, other files, tokens added to tokenizer.json -> ids of "a <x>E".
+    "nothing": (ROLES, {}, [], [99, 34, 62, 122, 64, 71]),
+    "decoder": ({**ROLES, "added_tokens_decoder": DECODER}, {}, [], [99, 34, 258, 71]),
+    "decoder, stripping": (
+        {**ROLES, "added_tokens_decoder": {"258": DECODER["258"] | {"lstrip": True}}}, {}, [ADDED], [99, 258, 71],
+    ),
+    "two, the last first": (
+        {**ROLES, "added_tokens_decoder": {"259": DECODER["258"], "258": DECODER["258"] | {"content": "<y>"}}}, {}, [],
+        [99, 34, 259, 71],
+    ),
+    "older file": (ROLES, {"added_tokens.json": {"<x>": 258}}, [], [99, 34, 258, 71]),
+    "older file says what is known": (
+        ROLES, {"added_tokens.json": {"<x>": 258}}, [ADDED | {"lstrip": True, "special": True}], [99, 258, 71],
+    ),
+    "older file beside a newer one": (
+        {**ROLES, "added_tokens_decoder": {}},
+        {"added_tokens.json": {"<x>": 258}, "special_tokens_map.json": {"bos_token": "E"}}, [],
+        [99, 34, 62, 122, 64, 71],
+    ),
+    "roles in the older file": (
+        PLAIN, {"special_tokens_map.json": {"bos_token": {"content": "E"}, "eos_token": "<|end|>"}}, [],
+        [99, 34, 62, 122, 64, 71],
+    ),
+    "both name it": (
+        {**ROLES, "bos_token": "a"}, {"special_tokens_map.json": {"bos_token": "E"}}, [], [99, 34, 62, 122, 64, 71],
+    ),
+    "additional": ({**ROLES, "additional_special_tokens": ["E", "<x>"]}, {}, [ADDED], [99, 34, 258, 71]),
+    "a role of its own": (
+        {**ROLES, "add_bos_token": True, "extra_special_tokens": {"image_token": "E"}}, {}, [],
+        [99, 34, 62, 122, 64, 71],
+    ),
+    "an end of the vocabulary": ({**PLAIN, "eos_token": "E"}, {}, [], [99, 34, 62, 122, 64, 71]),
+    "an end that is not special": ({**PLAIN, "eos_token": "<x>"}, {}, [ADDED], [99, 34, 258, 71]),
+    "a pad of no id": ({**PLAIN, "eos_token": "<|end|>", "pad_token": "[PAD]"}, {}, [], [99, 34, 62, 122, 64, 71]),
+}  # fmt: skip
+TEXT_OF_ROLES = "{{ bos_token }}|{{ eos_token }}|{{ pad_token }}|{{ image_token }}"
+
+
+def directory(tmp_path, config, files, added) -> pathlib.Path:
+    path = write_directory(tmp_path / "tiny")
+    definition = json.loads(BYTES.definition)
+    definition["added_tokens"] += added
+    files = {"tokenizer.json": definition, "tokenizer_config.json": config, **files}
+    for name, content in files.items():
+        (path / name).write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_special_tokens_named_beside_the_definition(tmp_path, case):
+    *arguments, ids = CASES[case]
+    tokenizer = policy.pretrained(directory(tmp_path, *arguments)).tokenizer
+    assert tokenizer.encode("a <x>E") == ids
+    copy = pickle.loads(pickle.dumps(tokenizer))
+    assert (copy.encode("a <x>E"), copy.decode(ids)) == (ids, tokenizer.decode(ids))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_special_tokens_as_in_transformers(tmp_path, case):
+    transformers = pytest.importorskip("transformers", reason="needs transformers (the extra `parity`)")
+    config, files, added, ids = CASES[case]
+    path = directory(tmp_path, {**config, "chat_template": TEXT_OF_ROLES}, files, added)
+    ours, theirs = policy.pretrained(path).tokenizer, transformers.AutoTokenizer.from_pretrained(path)
+    for text in ("a <x>E", "E<|end|> <y>x <x> <|pad|>E"):
+        assert ours.encode(text) == theirs(text)["input_ids"]
+    every = [*range(258), *ids]
+    assert ours.decode(every) == theirs.decode(every, skip_special_tokens=True)
+    assert ours.render(MESSAGES) == theirs.apply_chat_template(MESSAGES, tokenize=False)
+
+
+def test_roles_that_other_files_give(tmp_path):
+    roles = {"bos_token": "a", "eos_token": "E", "pad_token": "[PAD]"}
+    path = directory(tmp_path, {"bos_token": "b"}, {"special_tokens_map.json": roles}, [])
+    tokenizer = policy.pretrained(path).tokenizer
+    assert (tokenizer.ends, tokenizer.pad, tokenizer.special) == ((1, 71), 1, roles)
+    assert tokenizer.decode(tokenizer.encode("aEb")) == "b"
+
+
+def test_a_token_of_no_id_is_plain_text(tmp_path):
+    config = {**ROLES, "unk_token": "<u>", "additional_special_tokens": ["<z>"]}
+    tokenizer = policy.pretrained(directory(tmp_path, config, {}, [])).tokenizer
+    assert tokenizer.decode(tokenizer.encode("<u><z>")) == "<u><z>"
+
+
+def test_what_needs_no_other_file_stays_as_written(tmp_path):
+    path = directory(tmp_path, ROLES, {"added_tokens.json": {"<x>": 258}}, [ADDED])
+    assert policy.pretrained(path).tokenizer.definition == (path / "tokenizer.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("config", "files", "message"),
+    [
+        ({"eos_token": "</s>"}, {}, "name the eos_token '</s>', but none gives it an id"),
+        ({"additional_special_tokens": "<z>"}, {}, "additional special tokens are '<z>', expected a list"),
+        ({"additional_special_tokens": [3]}, {}, "additional special token is 3, expected a text"),
+        ({"added_tokens_decoder": {"259": {"content": "<x>"}}}, {}, "token '<x>' the id 259, .*json it is 258"),
+        ({"added_tokens_decoder": {"300": {"content": "<y>"}}}, {}, "token '<y>' the id 300, .*json it is 259"),
+        ({"added_tokens_decoder": {"x": {"content": "<y>"}}}, {}, r"tokenizer_config\.json: the added tokens are {'x'"),
+        ({"added_tokens_decoder": {"259": {}}}, {}, "token 259 is None, expected a text"),
+        ({"added_tokens_decoder": []}, {}, r"added tokens are \[\], expected ids"),
+        ({}, {"added_tokens.json": {"E": 5}}, "token 'E' the id 5, .*json it is 71"),
+        ({}, {"added_tokens.json": {"<y>": [1]}}, r"added_tokens\.json: the added tokens are {'\[1\]'"),
+        (
+            {},
+            {"special_tokens_map.json": {"bos_token": 5}},
+            r"special_tokens_map\.json: bos_token is 5, expected a text",
+        ),
+        ({}, {"special_tokens_map.json": []}, r"special_tokens_map\.json holds a list"),
+    ],
+)
+def test_special_tokens_that_are_refused(tmp_path, config, files, message):
+    path = directory(tmp_path, config, files, [ADDED])
+    with pytest.raises(ValueError, match=message) as caught:
+        policy.pretrained(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% if tools is not none %}T{% endif %}{{ messages[0].content }}",
+        "{% if tools is defined %}D{% endif %}{% if tools %}T{% endif %}",
+        "{% if documents is none %}A{% else %}B{% endif %}",
+        "{{ date_string is defined }}{{ enable_thinking is defined }}{{ add_generation_prompt }}",
+    ],
+)
+def test_templates_find_no_tools(tmp_path, template):
+    transformers = pytest.importorskip("transformers", reason="needs transformers (the extra `parity`)")
+    path = directory(tmp_path, {**ROLES, "chat_template": template}, {}, [])
+    theirs = transformers.AutoTokenizer.from_pretrained(path)
+    expected = theirs.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+    assert policy.pretrained(path).tokenizer.render(MESSAGES) == expected
