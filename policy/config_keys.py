@@ -28,8 +28,10 @@ _HARMLESS = {
     "summary_type", "summary_use_proj", "summary_proj_to_labels", "summary_first_dropout", "summary_activation",
     "task_specific_params", "n_ctx", "output_router_logits", "router_aux_loss_coef", "auto_map",
 }  # fmt: skip
-# Options that may be on, and the values of them that are what we compute.
-_OPTIONS: dict[str, tuple[Any, ...]] = {"scale_attn_weights": (True,)}
+# Options whose default is on, and the values of them that are what we compute.
+_OPTIONS: dict[str, tuple[Any, ...]] = {
+    "scale_attn_weights": (True,), "is_causal": (True,), "partial_rotary_factor": (1, None),
+}  # fmt: skip
 _ACTIVATIONS = {
     "silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh",
 }  # fmt: skip
@@ -99,8 +101,8 @@ class Group:
 
 
 def _read_shape(options: Options, fields: Fields) -> Fields:
-    width, heads = options.number("hidden_size"), options.number("num_attention_heads")
-    activation = options.left.pop("hidden_act", None) or "silu"
+    width = options.number("hidden_size")
+    activation = options.left.pop("hidden_act", "silu")
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise ValueError(
             f"{options.path}: the option hidden_act = {json.dumps(activation)[:100]} is not implemented; "
@@ -110,9 +112,7 @@ def _read_shape(options: Options, fields: Fields) -> Fields:
         "vocab_size": options.number("vocab_size"),
         "width": width,
         "num_layers": options.number("num_hidden_layers"),
-        "num_heads": heads,
-        "num_kv_heads": options.number("num_key_value_heads", int, heads),
-        "head_dim": options.number("head_dim", int, width // max(heads, 1)),
+        "num_heads": options.number("num_attention_heads"),
         "mlp_width": options.number("intermediate_size", int, None if fields.get("gated", True) else 4 * width),
         "context": options.number("max_position_embeddings", int, 2048),
         "norm_epsilon": options.number("rms_norm_eps", float, 1e-6),
@@ -128,8 +128,6 @@ def _write_shape(config: TransformerConfig) -> dict[str, Any]:
         "hidden_size": config.width,
         "num_hidden_layers": config.num_layers,
         "num_attention_heads": config.num_heads,
-        "num_key_value_heads": config.num_kv_heads,
-        "head_dim": config.head_dim,
         "intermediate_size": config.mlp_width,
         "max_position_embeddings": config.context,
         "rms_norm_eps": config.norm_epsilon,
@@ -139,6 +137,29 @@ def _write_shape(config: TransformerConfig) -> dict[str, Any]:
 
 
 SHAPE = Group(_read_shape, _write_shape)
+
+
+def _read_heads(options: Options, fields: Fields) -> Fields:
+    width, heads = fields["width"], fields["num_heads"]
+    return {
+        "num_kv_heads": options.number("num_key_value_heads", int, heads),
+        "head_dim": options.number("head_dim", int, width // max(heads, 1)),
+    }
+
+
+def _read_equal_heads(options: Options, fields: Fields) -> Fields:
+    width, heads, found = fields["width"], fields["num_heads"], _read_heads(options, fields)
+    if found["num_kv_heads"] != heads or found["head_dim"] * heads != width:
+        raise ValueError(
+            f"{options.path}: {heads} heads share a width of {width} here, each with its own keys and values; got "
+            f"num_key_value_heads = {found['num_kv_heads']} and head_dim = {found['head_dim']}. The architecture has "
+            "neither key: delete them from the file, if it is right otherwise."
+        )
+    return found
+
+
+HEADS = Group(_read_heads, lambda config: {"num_key_value_heads": config.num_kv_heads, "head_dim": config.head_dim})
+EQUAL_HEADS = Group(_read_equal_heads, lambda config: {})
 
 
 def _read_attention_bias(options: Options, fields: Fields) -> Fields:
@@ -212,9 +233,8 @@ EVERY_LAYER = windows(lambda options, fields, i: True)
 LATE_LAYERS = windows(_late, True, True)
 
 
-def _caps(config: TransformerConfig) -> dict[str, Any]:
+def _write_cap(config: TransformerConfig) -> dict[str, Any]:
     return {
-        "attn_logit_softcapping": config.attention_cap or None,
         "final_logit_softcapping": config.logit_cap or None,
         "query_pre_attn_scalar": _scalar(config),
     }
@@ -226,20 +246,23 @@ def _scalar(config: TransformerConfig) -> float:
     return whole if whole and whole**-0.5 == config.scale else config.scale**-2
 
 
-def _read_caps(options: Options, fields: Fields) -> Fields:
+def _read_cap(options: Options, fields: Fields) -> Fields:
     scalar = options.number("query_pre_attn_scalar", float)
     if scalar <= 0:
         raise ValueError(f"{options.path}: query_pre_attn_scalar is {scalar!r}, expected a positive number.")
     scale = scalar**-0.5
     return {
-        "attention_cap": options.number("attn_logit_softcapping", float, 0.0),
         "logit_cap": options.number("final_logit_softcapping", float, 0.0),
         "attention_scale": 0.0 if scale == max(fields["head_dim"], 1) ** -0.5 else scale,
         "embedding_multiplier": math.sqrt(fields["width"]),
     }
 
 
-CAPS = Group(_read_caps, _caps)
+FINAL_CAP = Group(_read_cap, _write_cap)
+ATTENTION_CAP = Group(
+    lambda options, fields: {"attention_cap": options.number("attn_logit_softcapping", float, 0.0)},
+    lambda config: {"attn_logit_softcapping": config.attention_cap or None},
+)
 
 
 def _read_unrotated(options: Options, fields: Fields) -> Fields:
@@ -257,15 +280,28 @@ UNROTATED = Group(
 
 
 def _read_experts(options: Options, fields: Fields) -> Fields:
-    width = options.number("moe_intermediate_size", int, fields["mlp_width"])
+    fixed = fields.get("renormalized", False)
+    if options.flag("norm_topk_prob", fixed) != fixed:
+        raise ValueError(
+            f"{options.path}: norm_topk_prob is {json.dumps(not fixed)}, but this architecture has no such key and "
+            f"computes as with {json.dumps(fixed)}: delete it from the file, if it is right otherwise."
+        )
+    return {
+        "num_experts": options.number("num_local_experts"),
+        "experts_per_token": options.number("num_experts_per_tok"),
+        "expert_width": fields["mlp_width"],
+    }
+
+
+def _read_some_experts(options: Options, fields: Fields) -> Fields:
     step = options.number("decoder_sparse_step", int, 1)
     dense = set(options.several("mlp_only_layers", int) or ())
     dense |= {i for i in _layers(fields) if (i + 1) % max(step, 1)}
     return {
         "num_experts": options.number("num_local_experts"),
         "experts_per_token": options.number("num_experts_per_tok"),
-        "expert_width": width,
-        "renormalized": options.flag("norm_topk_prob", fields.get("renormalized", False)),
+        "expert_width": options.number("moe_intermediate_size"),
+        "renormalized": options.flag("norm_topk_prob"),
         "dense_layers": tuple(sorted(dense)),
     }
 
@@ -284,7 +320,7 @@ def _write_some_experts(config: TransformerConfig) -> dict[str, Any]:
 
 
 EXPERTS = Group(_read_experts, _write_experts)
-SOME_EXPERTS = Group(_read_experts, _write_some_experts)
+SOME_EXPERTS = Group(_read_some_experts, _write_some_experts)
 _MULTIPLIERS = {
     "attn_output_multiplier": "attention_scale",
     "max_attn_value": "attention_cap",

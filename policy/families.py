@@ -13,9 +13,12 @@ from typing import Any
 
 from policy.config_keys import (
     ATTENTION_BIAS,
-    CAPS,
+    ATTENTION_CAP,
+    EQUAL_HEADS,
     EVERY_LAYER,
     EXPERTS,
+    FINAL_CAP,
+    HEADS,
     LATE_LAYERS,
     MLP_BIAS,
     MULTIPLIERS,
@@ -29,7 +32,7 @@ from policy.config_keys import (
     windows,
 )
 from policy.layout import HUGGING_FACE, TRANSPOSED
-from policy.rope_keys import ROPE
+from policy.rope_keys import LOCAL_ROPE, PARTIAL_ROPE, ROPE
 from policy.types import TransformerConfig
 
 
@@ -171,16 +174,16 @@ _GEMMA_DEFAULTS = {
 FAMILIES = {
     family.architecture: family
     for family in (
-        Family("LlamaForCausalLM", "llama", (ROPE, ATTENTION_BIAS, MLP_BIAS), names=_BIASES),
-        Family("MistralForCausalLM", "mistral", (ROPE, EVERY_LAYER),
+        Family("LlamaForCausalLM", "llama", (HEADS, ROPE, ATTENTION_BIAS, MLP_BIAS), names=_BIASES),
+        Family("MistralForCausalLM", "mistral", (HEADS, ROPE, EVERY_LAYER),
                defaults={"sliding_window": 4096, "num_key_value_heads": 8, "max_position_embeddings": 131072}),
-        Family("Qwen2ForCausalLM", "qwen2", (ROPE, LATE_LAYERS), {"qkv_bias": True}, _BIASES,
+        Family("Qwen2ForCausalLM", "qwen2", (HEADS, ROPE, LATE_LAYERS), {"qkv_bias": True}, _BIASES,
                {"sliding_window": 4096, "max_position_embeddings": 32768}),
-        Family("Qwen3ForCausalLM", "qwen3", (ROPE, LATE_LAYERS, ATTENTION_BIAS), {"qk_norm": True},
+        Family("Qwen3ForCausalLM", "qwen3", (HEADS, ROPE, LATE_LAYERS, ATTENTION_BIAS), {"qk_norm": True},
                _HEAD_NORMS | _BIASES,
                {"sliding_window": 4096, "max_position_embeddings": 32768, "head_dim": 128}),
         Family("Qwen3MoeForCausalLM", "qwen3_moe",
-               (ROPE, windows(lambda options, fields, i: True, switch=True), ATTENTION_BIAS, SOME_EXPERTS),
+               (HEADS, ROPE, windows(lambda options, fields, i: True, switch=True), ATTENTION_BIAS, SOME_EXPERTS),
                {"qk_norm": True},
                _HEAD_NORMS | _BIASES | {"router": _MLP + "gate.weight"}
                | {f"expert_{p}": _MLP + f"experts.{{e}}.{p}_proj.weight" for p in ("gate", "up", "down")},
@@ -188,27 +191,28 @@ FAMILIES = {
                 "moe_intermediate_size": 768, "num_experts_per_tok": 8, "num_local_experts": 128},
                {"num_experts": "num_local_experts"}),
         Family("Gemma2ForCausalLM", "gemma2",
-               (ROPE, windows(lambda options, fields, i: i % 2 == 0, listed=True), CAPS, ATTENTION_BIAS),
+               (HEADS, ROPE, windows(lambda options, fields, i: i % 2 == 0, listed=True), ATTENTION_CAP, FINAL_CAP,
+                ATTENTION_BIAS),
                _GEMMA, _FOUR_NORMS | _BIASES,
                _GEMMA_DEFAULTS | {"max_position_embeddings": 8192, "attn_logit_softcapping": 50.0,
                                   "final_logit_softcapping": 30.0},
                {"hidden_activation": "hidden_act"}),
         Family("Gemma3ForCausalLM", "gemma3_text",
-               (ROPE, windows(mostly_local, listed=True), CAPS, ATTENTION_BIAS),
+               (HEADS, LOCAL_ROPE, windows(mostly_local, listed=True), FINAL_CAP, ATTENTION_BIAS),
                _GEMMA | {"qk_norm": True}, _FOUR_NORMS | _HEAD_NORMS | _BIASES,
                _GEMMA_DEFAULTS | {"max_position_embeddings": 131072, "rope_theta": 1e6, "rope_local_base_freq": 1e4},
                {"hidden_activation": "hidden_act"}),
         Family("SmolLM3ForCausalLM", "smollm3",
-               (ROPE, UNROTATED, windows(lambda options, fields, i: i in fields["unrotated_layers"], True, True),
+               (HEADS, ROPE, UNROTATED, windows(lambda options, fields, i: i in fields["unrotated_layers"], True, True),
                 ATTENTION_BIAS, MLP_BIAS),
                names=_BIASES,
                defaults={"rope_theta": 2e6, "num_key_value_heads": 4, "tie_word_embeddings": True,
                          "max_position_embeddings": 32768}),
-        Family("Phi3ForCausalLM", "phi3", (ROPE, EVERY_LAYER),
+        Family("Phi3ForCausalLM", "phi3", (HEADS, PARTIAL_ROPE, EVERY_LAYER),
                names={"qkv": _ATTENTION + "qkv_proj.weight", "gate": _MLP + "gate_up_proj.weight[0/2]",
                       "up": _MLP + "gate_up_proj.weight[1/2]"},
                defaults={"rms_norm_eps": 1e-5, "max_position_embeddings": 4096}),
-        Family("GPT2LMHeadModel", "gpt2", (),
+        Family("GPT2LMHeadModel", "gpt2", (EQUAL_HEADS,),
                {"gated": False, "layer_norm": True, "qkv_bias": True, "out_bias": True, "mlp_bias": True,
                 "learned_positions": True},
                _GPT2, {"hidden_act": "gelu_new", "rms_norm_eps": 1e-5, "tie_word_embeddings": True,
@@ -216,14 +220,14 @@ FAMILIES = {
                {"n_embd": "hidden_size", "n_layer": "num_hidden_layers", "n_head": "num_attention_heads",
                 "n_positions": "max_position_embeddings", "n_inner": "intermediate_size",
                 "layer_norm_epsilon": "rms_norm_eps", "activation_function": "hidden_act"}),
-        Family("MixtralForCausalLM", "mixtral", (ROPE, EVERY_LAYER, EXPERTS), {"renormalized": True},
+        Family("MixtralForCausalLM", "mixtral", (HEADS, ROPE, EVERY_LAYER, EXPERTS), {"renormalized": True},
                {"router": _MIXTRAL + "gate.weight", "expert_gate": _MIXTRAL + "experts.{e}.w1.weight",
                 "expert_up": _MIXTRAL + "experts.{e}.w3.weight", "expert_down": _MIXTRAL + "experts.{e}.w2.weight"},
                {"rope_theta": 1e6, "rms_norm_eps": 1e-5, "num_key_value_heads": 8, "num_local_experts": 8,
                 "num_experts_per_tok": 2, "max_position_embeddings": 131072},
                {"num_experts": "num_local_experts"}),
         # The names are those of the PyTorch port, hpcai-tech/grok-1; the numbers those of xai-org/grok-1, run.py.
-        Family("Grok1ModelForCausalLM", "grok-1", (ROPE, EXPERTS, MULTIPLIERS), {"post_norms": True},
+        Family("Grok1ModelForCausalLM", "grok-1", (HEADS, ROPE, EXPERTS, MULTIPLIERS), {"post_norms": True},
                {"q": _LAYER + "attn.q_proj.weight", "k": _LAYER + "attn.k_proj.weight",
                 "v": _LAYER + "attn.v_proj.weight", "out": _LAYER + "attn.o_proj.weight",
                 "attention_norm": _LAYER + "pre_attn_norm.scale", "mlp_norm": _LAYER + "pre_moe_norm.scale",

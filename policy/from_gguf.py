@@ -33,6 +33,8 @@ _ROPE_FACTORS = "rope_freqs.weight"
 # Keys of an architecture that do not change what the model computes.
 _HARMLESS = {"vocab_size", "rope.scaling.original_context_length", "rope.scaling.finetuned"}
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5  # Kinds of tokens.
+_DIGITS = {"F32": 24, "F16": 11, "BF16": 8}  # Binary ones, of a number that is not quantized.
+_LEAST = 2.0**-25  # Half of the smallest number of float16.
 # How words are split before byte pairs are merged, by `tokenizer.ggml.pre`.
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{DIGITS}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -42,7 +44,7 @@ _PRE_TOKENIZERS = ("gpt-2", "smollm", "qwen2", "llama-bpe")
 
 
 def open_file(path: pathlib.Path) -> Model:
-    """A GGUF file as a model. Reads the header, not the weights.
+    """A GGUF file as a model. Reads the header, and of the weights no more than says whether the head is tied.
 
     Raises:
       ValueError: it is damaged, or it uses what is not supported.
@@ -142,19 +144,25 @@ def _scaling(file: GGUF, config: TransformerConfig) -> rotary.Llama3 | None:
 
 
 def _tied(file: GGUF) -> bool:
-    """Whether head and embedding are one matrix, which some files store twice, at different precision."""
-    if "output.weight" not in file.tensors or "token_embd.weight" not in file.tensors:
+    """Whether head and embedding are one matrix, which some files store twice.
+
+    They are where their numbers are equal, but for the rounding of numbers that are not quantized. Of two quantizations
+    that cannot be known: they are two matrices then, as the file has them, which is right and only costs memory.
+    """
+    names = ("token_embd.weight", "output.weight")
+    if not all(name in file.tensors for name in names):
         return True
-    shape = file.tensors["token_embd.weight"].shape
-    if file.tensors["output.weight"].shape != shape or len(shape) != 2:
+    table, head = (file.tensors[name] for name in names)
+    kinds = {table.encoding.name, head.encoding.name}
+    if table.shape != head.shape or len(table.shape) != 2 or (len(kinds) > 1 and not kinds <= _DIGITS.keys()):
         return False
-    rows = range(0, shape[0], max(shape[0] // 64, 1))
-    x, y = (
-        np.concatenate([file.read(name, slice(row, row + 1)) for row in rows]).astype(np.float64)
-        for name in ("token_embd.weight", "output.weight")
-    )
-    # One matrix rounded twice correlates above 0.95, even at four bits; two matrices do not come near.
-    return float(np.sum(x * y)) > 0.9 * float(np.sqrt(np.sum(x * x) * np.sum(y * y)))
+    rounding = 2.0 ** -min(_DIGITS[kind] for kind in kinds) if len(kinds) > 1 else 0.0
+    some = max(2**20 // table.shape[1], 1)
+    for start in range(0, table.shape[0], some):
+        x, y = (file.read(name, slice(start, start + some)) for name in names)
+        if not np.allclose(x, y, rtol=rounding, atol=_LEAST if rounding else 0.0):
+            return False
+    return True
 
 
 def _layout(file: GGUF, config: TransformerConfig) -> layout.Layout:

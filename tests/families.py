@@ -23,13 +23,13 @@ _LLAMA3 = {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }  # fmt: skip
-_YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
 _GEMMA = {"head_dim": 16, "query_pre_attn_scalar": 9, "layer_types": _KINDS, **_SHORT}
 
 # Name -> (the start of the names of its classes in `transformers`, its config.json).
 CASES = {
     "llama": ("Llama", _BASE | {"rope_scaling": _LLAMA3, "tie_word_embeddings": True}),
-    "llama-biases": ("Llama", _BASE | _ONE | {"attention_bias": True, "mlp_bias": True, "rope_scaling": _YARN}),
+    "llama-biases": ("Llama", _BASE | _ONE | {"attention_bias": True, "mlp_bias": True, "rope_scaling": YARN}),
     "mistral": ("Mistral", _BASE | _ONE | _SHORT),
     "qwen2": ("Qwen2", _BASE | _SHORT | {"use_sliding_window": True, "max_window_layers": 1}),
     "qwen3": ("Qwen3", _BASE | _ONE | {"head_dim": 16, "rope_scaling": {"rope_type": "linear", "factor": 2.0}}),

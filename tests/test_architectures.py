@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import sys
 
 import families
 import numpy as np
@@ -18,6 +19,8 @@ from policy.tokenizer import PretrainedTokenizer
 from policy.transformer import ACTIVATIONS
 
 HERE = pathlib.Path("config.json")
+WHOLE = [name for name in families.CASES if name not in ("phi3", "gpt2")]  # They rotate whole heads,
+ONE_BASE = [name for name in families.CASES if name not in ("gemma3", "gpt2")]  # in all layers by one base.
 
 
 def read(name, **changes):
@@ -67,6 +70,14 @@ def test_every_family_has_a_case():
         ("smollm3", {"no_rope_layers": ..., "num_hidden_layers": 9}, {"unrotated_layers": (3, 7)}),
         ("smollm3", {"no_rope_layers": ..., "no_rope_layer_interval": 2}, {"unrotated_layers": (1,)}),
         ("gpt2", {"n_inner": 100}, {"mlp_width": 100}),
+        ("gpt2", {"head_dim": 8, "num_key_value_heads": 4}, {"head_dim": 8, "num_kv_heads": 4}),
+        ("llama", {"partial_rotary_factor": 1.0, "rope_local_base_freq": None}, {"rope_fraction": 1.0}),
+        ("llama", {"partial_rotary_factor": None, "is_causal": True}, {"rope_fraction": 1.0}),
+        ("phi3", {"partial_rotary_factor": 0.25}, {"rope_fraction": 0.25}),
+        ("phi3", {"rope_parameters": {"partial_rotary_factor": 0.25}}, {"rope_fraction": 0.25}),
+        ("gemma3", {"rope_scaling": ..., "rope_parameters": {"full_attention": {}, "sliding_attention":
+                    {"rope_type": "default", "rope_theta": 50.0}}}, {"local_rope_theta": 50.0}),
+        ("mixtral", {"norm_topk_prob": True}, {"renormalized": True}),
         ("gpt2", {}, {"mlp_width": 128, "num_kv_heads": 4, "tied_embedding": True}),
         ("qwen3-moe", {"mlp_only_layers": ..., "decoder_sparse_step": 2}, {"dense_layers": (0,)}),
         ("qwen3-moe", {"norm_topk_prob": True}, {"renormalized": True}),
@@ -136,12 +147,65 @@ def test_published_configs():
         ("qwen3-moe", {"shared_expert_intermediate_size": 64}, "shared_expert"),
         ("smollm3", {"no_rope_layers": [1]}, "no_rope_layers has 1 entries for 2 layers"),
         ("grok-1", {"max_attn_value": -1.0}, "attention_cap"),
+        # What the architecture ignores in `transformers`, although others do not.
+        *((name, {"partial_rotary_factor": 0.5}, "option partial_rotary_factor = 0.5") for name in WHOLE),
+        *((name, {"rope_local_base_freq": 100.0}, "option rope_local_base_freq = 100.0") for name in ONE_BASE),
+        *((name, {"rope_parameters": {"full_attention": {}}}, "is one object for all layers") for name in ONE_BASE),
+        ("qwen3", {"rope_scaling": {"rope_type": "default", "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
+        ("gemma3", {"rope_parameters": {"rope_theta": 100.0}}, "has one object for each kind of layer"),
+        ("gemma3", {"rope_parameters": {"full_attention": {}, "sliding_attention": {"factor": 2.0}}}, "factor = 2.0"),
+        ("gemma3", {"attn_logit_softcapping": 5.0}, "option attn_logit_softcapping = 5.0"),
+        ("phi3", {"rope_scaling": families.YARN}, "yarn.*is not implemented; .*this architecture: .*default"),
+        ("phi3", {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}, "linear"),
+        ("gpt2", {"num_key_value_heads": 2}, "4 heads share a width of 32 here.*num_key_value_heads = 2"),
+        ("gpt2", {"head_dim": 16}, "head_dim = 16.*delete them"),
+        ("gpt2", {"n_embd": 34}, "head_dim = 8"),
+        ("mixtral", {"norm_topk_prob": False}, "norm_topk_prob is false, but .* computes as with true"),
+        ("grok-1", {"norm_topk_prob": True}, "norm_topk_prob is true, but .* computes as with false"),
+        ("mixtral", {"decoder_sparse_step": 2}, "option decoder_sparse_step = 2"),
+        # What is on unless it is switched off.
+        ("qwen2", {"is_causal": False}, "option is_causal = false"),
+        ("gpt2", {"is_causal": None}, "option is_causal = null"),
+        ("llama", {"hidden_act": None}, "option hidden_act = null"),
     ],
 )  # fmt: skip
 def test_configs_that_are_refused(name, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         read(name, **changes)
     assert "config.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        *((name, {"rope_fraction": 0.5}) for name in WHOLE),
+        *((name, {"local_rope_theta": 100.0}) for name in ONE_BASE),
+        ("gemma3", {"attention_cap": 5.0}),
+        ("phi3", {"rope_scaling": rotary.YaRN(4.0, 32)}),
+        ("phi3", {"rope_scaling": rotary.Linear(2.0)}),
+        ("gpt2", {"num_kv_heads": 2}),
+        ("gpt2", {"head_dim": 16}),
+        ("mixtral", {"renormalized": False}),
+    ],
+)  # fmt: skip
+def test_what_transformers_would_ignore_is_not_exported(name, changes):
+    config = dataclasses.replace(families.config(name), **changes)
+    with pytest.raises(ValueError, match=f"{config.architecture} cannot express {next(iter(changes))} = "):
+        write_config(config)
+
+
+@pytest.mark.parametrize("name", [name for name in families.PORTED if name != "gpt2"])
+def test_transformers_rotates_in_part_where_we_do(name):
+    transformers = pytest.importorskip("transformers", reason="needs transformers (the extra `parity`)")
+    torch = pytest.importorskip("torch", reason="needs torch (the extra `parity`)")
+    kind, content = families.CASES[name]
+    theirs = {"Gemma3": transformers.Gemma3TextConfig}.get(kind) or getattr(transformers, kind + "Config")
+    content = {key: value for key, value in content.items() if key != "rope_scaling"}
+    module = sys.modules[getattr(transformers, kind + "ForCausalLM").__module__]
+    with torch.no_grad():
+        made = getattr(module, kind + "RotaryEmbedding")(theirs(**content | {"partial_rotary_factor": 0.5}))
+    rotated = {2 * len(buffer) for buffer in made.buffers()}
+    assert rotated == {families.config(name).head_dim // (1 if name in WHOLE else 2)}
 
 
 def test_what_an_architecture_cannot_say_is_not_exported(tmp_path):

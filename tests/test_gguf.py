@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 import pathlib
 import struct
 import subprocess
@@ -272,6 +273,57 @@ def test_a_model_in_all_quantizations(tmp_path):
     # llama.cpp puts the two halves of a head side by side: its rows 0, 2, 4 … are our first half.
     found = params["layer_1/qkv"]["w"][4 * c : 5 * c]
     np.testing.assert_array_equal(found, np.concatenate([keys[0:c:2], keys[1:c:2]]))
+
+
+# Head and embedding: one matrix or two.
+
+
+def plain(x, kind):
+    """A matrix as a tensor of a file, rounded to the nearest."""
+    bits = x.view(np.uint32)
+    upper = (bits + 0x7FFF + (bits >> 16 & 1) >> 16).astype("<u2")
+    return x.shape, kind, {F32: x, F16: x.astype("<f2"), BF16: upper}[kind].tobytes()
+
+
+def reopened(tmp_path, embedding, head):
+    """A model whose file has these two tensors."""
+    named = model_files.gguf_tensors(ALL_QUANTIZATIONS) | {"token_embd.weight": embedding, "output.weight": head}
+    path = model_files.write_gguf(tmp_path / "a.gguf", model_files.gguf_metadata(ALL_QUANTIZATIONS), named)
+    return policy.pretrained(path)
+
+
+def normal(seed=0):
+    """float32 [V, D], with numbers so small that float16 has few digits of them."""
+    x = np.random.default_rng(seed).standard_normal((ALL_QUANTIZATIONS.vocab_size, ALL_QUANTIZATIONS.width))
+    return (x * 10.0 ** -np.arange(len(x))[:, None].clip(0, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kinds", itertools.product((F32, F16, BF16), repeat=2), ids=str)
+def test_matrices_that_are_not_quantized_are_one_up_to_rounding(tmp_path, kinds):
+    x = normal()
+    for embedding, head in ((x, x), (x, x * 1.01), (x, x + 0.05 * normal(1))):
+        model = reopened(tmp_path, plain(embedding, kinds[0]), plain(head, kinds[1]))
+        assert model.config.tied_embedding == (head is x)
+    last = x.copy()
+    last[-1, np.abs(last[-1]).argmax()] *= 1.02  # One number.
+    model = reopened(tmp_path, plain(x, kinds[0]), plain(last, kinds[1]))
+    assert not model.config.tied_embedding
+    found = model.load(0)
+    np.testing.assert_allclose(found["embedding"]["w"], x, rtol=2**-8, atol=2**-24)
+    np.testing.assert_allclose(found["head"]["w"], last, rtol=2**-8, atol=2**-24)
+
+
+@pytest.mark.parametrize("kind", BLOCKS, ids=lambda kind: ENCODINGS[kind].name)
+def test_quantized_matrices_are_one_where_they_are_equal(tmp_path, kind):
+    rng, shape = np.random.default_rng(kind), (ALL_QUANTIZATIONS.vocab_size, ALL_QUANTIZATIONS.width)
+    raw, other = (random_blocks(kind, math.prod(shape), rng) for _ in range(2))
+    x = ENCODINGS[kind].decode(raw).reshape(shape)
+    one, two = (shape, kind, raw.tobytes()), (shape, kind, other.tobytes())
+    assert reopened(tmp_path, one, one).config.tied_embedding
+    assert not reopened(tmp_path, one, two).config.tied_embedding
+    model = reopened(tmp_path, one, plain(x, F32))  # Which the file has as two.
+    assert not model.config.tied_embedding
+    np.testing.assert_array_equal(model.load(0)["head"]["w"], x)
 
 
 @pytest.mark.parametrize(
