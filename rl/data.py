@@ -74,7 +74,8 @@ def load_problems(
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file is not what its ending says, a column is missing, or an id appears twice.
+      ValueError: the file is not what its ending says, a column is missing, an answer is no JSON data, metadata are no
+        object, or an id appears twice.
     """
     rows, dataset = _rows(source, split, name)
     problems: list[Problem] = []
