@@ -69,7 +69,7 @@ def load_problems(
       split: of a hub dataset; a file is one split.
       name: of the configuration of a hub dataset ("main").
       id: a column, or a function row -> text, that is unique. Default: the dataset and the row's number.
-      metadata: a function row -> whatever else the verifier reads, or {"gold": a completion that is right}.
+      metadata: a function row -> whatever else the verifier reads, or {"solution": a completion that is right}.
       limit: take only the first rows.
 
     Raises:
