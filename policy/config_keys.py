@@ -153,7 +153,7 @@ def _read_equal_heads(options: Options, fields: Fields) -> Fields:
         raise ValueError(
             f"{options.path}: {heads} heads share a width of {width} here, each with its own keys and values; got "
             f"num_key_value_heads = {found['num_kv_heads']} and head_dim = {found['head_dim']}. The architecture has "
-            "neither key: delete them from the file, if it is right otherwise."
+            "neither key: delete them where the file has them."
         )
     return found
 

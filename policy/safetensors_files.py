@@ -25,8 +25,8 @@ from policy.wording import short, some
 Shape = tuple[int, ...]
 
 DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16)}
-# Bytes of what other files hold, such as a mask; never of a weight that is read.
-_OTHERS = {
+# Bytes of a number. Files hold other types, too, such as a mask; no weight that is read does.
+_SIZES = {name: dtype.itemsize for name, dtype in DTYPES.items()} | {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8,
     "I64": 8, "F64": 8,
 }  # fmt: skip
@@ -116,7 +116,7 @@ def open_file(path: pathlib.Path) -> Tensors:
     tensors, places = {}, []
     for name, entry in header.items():
         dtype, shape, (start, stop) = _entry(path, name, entry)
-        if stop - start != math.prod(shape) * _itemsize(dtype):
+        if stop - start != math.prod(shape) * _SIZES[dtype]:
             raise _unreadable(path, f"tensor {name!r}, {dtype} of shape {list(shape)}, has {stop - start} bytes")
         places.append((start, stop, name))
         tensors[name] = Tensor(path, dtype, shape, 8 + length + start)
@@ -135,17 +135,13 @@ def _entry(path: pathlib.Path, name: str, entry: Any) -> tuple[str, Shape, tuple
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise _unreadable(path, f"tensor {name!r} is described by {short(entry)}")
     dtype, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or (dtype not in DTYPES and dtype not in _OTHERS):
+    if not isinstance(dtype, str) or dtype not in _SIZES:
         raise ValueError(f"{path}: tensor {name!r} is stored as {short(dtype)}; supported: {', '.join(DTYPES)}.")
     if not _sizes(shape) or len(shape) > _DIMENSION_LIMIT:
         raise _unreadable(path, f"tensor {name!r} has the shape {short(shape)}")
     if not _sizes(place) or len(place) != 2 or place[0] > place[1]:
         raise _unreadable(path, f"tensor {name!r} has the data_offsets {short(place)}")
     return dtype, tuple(shape), (place[0], place[1])
-
-
-def _itemsize(dtype: str) -> int:
-    return DTYPES[dtype].itemsize if dtype in DTYPES else _OTHERS[dtype]
 
 
 def _sizes(value: Any) -> bool:

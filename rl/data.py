@@ -84,27 +84,13 @@ def load_problems(
         if not isinstance(row, Mapping):
             raise ValueError(f"{where} is not an object with named columns: {row!r:.80}")
         question = _field(row, "prompt", prompt, where)
-        if not _is_prompt(question):
-            raise ValueError(
-                f"The prompt of {where} is {question!r:.80}: a prompt is text, or a list of messages "
-                '{"role": ..., "content": ...}. Pass prompt=<function of the row> to make one.'
-            )
-        known, more = _field(row, "answer", answer, where), metadata(row) if metadata else {}
-        if not isinstance(more, Mapping):
-            raise ValueError(
-                f"The metadata of {where} is {more!r:.80}: it must be an object with named values. Pass "
-                "metadata=<function of the row> to make one; a cell of a CSV file is always text, so use a .jsonl file."
-            )
-        if not _is_data(known):
-            raise ValueError(
-                f"The answer of {where} is {known!r:.80} ({type(known).__name__}): it must be text, a number, or a "
-                "list or an object of them. Pass answer=<function of the row>, such as lambda row: str(row[...])."
-            )
+        gold, more = _field(row, "answer", answer, where), metadata(row) if metadata else {}
+        _require(question, gold, more, where)
         problems.append(
             Problem(
                 id=f"{dataset}/{number}" if id is None else str(_field(row, "id", id, where)),
                 prompt=question,
-                answer=known,
+                answer=gold,
                 verifier=verifier,
                 source={"dataset": dataset, "split": split, "row": number},
                 metadata=more,
@@ -139,6 +125,28 @@ def _field(row: Row, what: str, field: Field, where: str) -> Any:
             + (f" Did you mean {near[0]!r}?" if near else "")
         )
     return row[field]
+
+
+def _require(prompt: Any, answer: Any, metadata: Any, where: str) -> None:
+    """
+    Raises:
+      ValueError: one of them is not what a problem holds.
+    """
+    if not _is_prompt(prompt):
+        raise ValueError(
+            f"The prompt of {where} is {prompt!r:.80}: a prompt is text, or a list of messages "
+            '{"role": ..., "content": ...}. Pass prompt=<function of the row> to make one.'
+        )
+    if not isinstance(metadata, Mapping):
+        raise ValueError(
+            f"The metadata of {where} is {metadata!r:.80}: it must be an object with named values. Pass "
+            "metadata=<function of the row> to make one; a cell of a CSV file is always text, so use a .jsonl file."
+        )
+    if not _is_data(answer):
+        raise ValueError(
+            f"The answer of {where} is {answer!r:.80} ({type(answer).__name__}): it must be text, a number, or a "
+            "list or an object of them. Pass answer=<function of the row>, such as lambda row: str(row[...])."
+        )
 
 
 def _is_prompt(value: Any) -> bool:

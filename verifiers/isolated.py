@@ -153,7 +153,7 @@ class Worker:
         self.served = 0  # Verdicts that have come from it.
         try:
             self.resident_kb: int = self.receive(_START_SECONDS)  # When it was ready.
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: nobody else knows the process.
             self.kill()
             raise
 

@@ -118,6 +118,8 @@ class Pool:
         Raises:
           RuntimeError: the pool is closed, or this is a forked child of the process that made it.
         """
+        if self._owner != os.getpid():  # Before the lock, which a thread that a child has not may hold.
+            raise RuntimeError(_NOT_OURS)
         job = _Job()
         tasks: list[_Task] = []
         same: dict[_Key, _Task] = {}
@@ -190,8 +192,6 @@ class Pool:
     # Work for the workers. Each has a thread here.
 
     def _submit(self, tasks: list[_Task]) -> None:
-        if self._owner != os.getpid():
-            raise RuntimeError(_NOT_OURS)
         with self._changed:
             if self._closed:
                 raise RuntimeError(_CLOSED)

@@ -57,6 +57,7 @@ import resource
 try: resource.setrlimit(resource.RLIMIT_AS, (-1, -1)); print("open")
 except (OSError, ValueError): print("contained")""",
 }
+_known: dict[str, str] = {}  # What `why_not` has found out, by level.
 _KILLED = 'import ctypes\nctypes.CDLL(None).ptrace(0, 0, 0, 0)\nprint("open")'
 
 
@@ -100,9 +101,6 @@ def why_not(level: str) -> str:
             return reason
         _known[level] = reason
     return _known[level]
-
-
-_known: dict[str, str] = {}
 
 
 def _try(level: str) -> tuple[str, bool]:

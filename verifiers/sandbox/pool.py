@@ -134,7 +134,7 @@ class Pool:
             self._busy += not extra
         try:
             slot = self._living() or Slot(self.level, **self._options)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: the place would be lost for good.
             self._gave_back(extra)
             raise
         slot.extra = extra
@@ -215,7 +215,7 @@ class Pool:
         slot = self.take(extra=extra)
         try:
             return Process(self, slot, slot.start(job))
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: the program may have begun.
             self.put(slot, broken=True)
             raise
 

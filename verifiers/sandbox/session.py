@@ -83,7 +83,7 @@ class Session:
             self._process = self._pool.open(
                 b"", entry="verifiers.sandbox.notebook:serve", channels=(requests, answered), limits=limits
             )
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: nobody else knows the descriptors.
             os.close(pieces)
             os.close(answers)
             raise

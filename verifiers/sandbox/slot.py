@@ -126,7 +126,7 @@ class Slot:
             if "error" in answer:
                 raise SlotFailed(answer["error"], refused=True)
             self.has_cgroup: bool = answer["cgroup"]
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: nobody else knows the fork-server.
             self.close()
             raise
 
@@ -176,7 +176,7 @@ class Slot:
                 owned.append(os.memfd_create(name, os.MFD_CLOEXEC))
             owned.append(_sealed(_payload(job)))
             socket.send_fds(self.control, [json.dumps(request).encode()], [*owned[:3], *job.channels, owned[3]])
-        except BaseException as error:
+        except BaseException as error:  # Ctrl-C, too: nobody else knows the descriptors.
             for descriptor in owned[1:3]:
                 os.close(descriptor)
             if isinstance(error, OSError):
