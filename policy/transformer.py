@@ -56,7 +56,7 @@ class Policy(NamedTuple):
     decode: Callable[[Params, Array, Array, Pages, Seats, Cache, Cache], tuple[jax.Array, Cache]]
 
 
-def make_policy(config: TransformerConfig, dtype: jnp.dtype | str = jnp.float32) -> Policy:
+def make_policy(config: TransformerConfig, dtype: jax.typing.DTypeLike = jnp.float32) -> Policy:
     """The functions of a transformer whose products are computed in `dtype`, on float32 activations."""
     dtype = jnp.dtype(dtype)
 

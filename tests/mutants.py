@@ -8,6 +8,8 @@ import random
 import subprocess
 import sys
 
+from verifiers.judging import tasks
+
 _COMPARED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -42,7 +44,7 @@ def _changed(node, choose):
 def mutants(program: str, count: int, seed: int) -> list[str]:
     """At most `count` programs that differ from `program` in one place."""
     choose, found = random.Random(seed), set()
-    tree = ast.parse(program)
+    tree = tasks.parsed(program)  # Some have escapes of which Python warns.
     places = list(range(len(list(ast.walk(tree)))))
     choose.shuffle(places)
     for place in places:

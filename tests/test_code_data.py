@@ -8,6 +8,7 @@ import fractions
 import gc
 import json
 import time
+import warnings
 
 import pytest
 from quick import within
@@ -275,6 +276,14 @@ def test_only_builtin_exceptions_that_end_no_loop_come_back():
     assert type(inside._builtin_exception(["e", "UnicodeDecodeError", "x"])) is RuntimeError  # It needs five arguments.
     for odd in (["e"], ["e", None], ["e", ["l"], {}], ["e", "Mine", None, 3]):
         assert type(inside._builtin_exception(odd)) is RuntimeError
+
+
+def test_escapes_of_which_python_warns_are_no_fault_of_the_tests():
+    """A SyntaxWarning from Python 3.12 on, a DeprecationWarning before; warnings are errors in the context."""
+    answer = {"tests": [r"assert split('a*b') == re.split('\*', 'a*b')"], "setup": "import re"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tasks.read(answer).tests == tuple(answer["tests"])
 
 
 def test_threads_may_parse_at_once():
