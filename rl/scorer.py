@@ -68,7 +68,9 @@ class Scorer:
                 verdicts = [_checked(v) for v in self._graders[problem.verifier](problem, texts)]
                 if len(verdicts) != len(texts):
                     raise ValueError(f"The grader returned {len(verdicts)} verdicts for {len(texts)} completions.")
-            except (Exception, SystemExit) as error:  # Foreign code.
+            except KeyboardInterrupt:  # Ctrl-C: graders run in this process.
+                raise
+            except BaseException as error:  # Foreign code. What test runners and timers raise is no Exception.
                 verdicts = [_error(f"{type(error).__name__}: {error}"[:500])] * len(texts)
             best = max(verdicts, best, key=_judged)
             if _judged(best) == len(texts):

@@ -1,6 +1,7 @@
 """Verifiers in worker processes: the same verdicts, and what one of them breaks costs one verdict."""
 
 import contextlib
+import datetime
 import functools
 import os
 import pathlib
@@ -14,10 +15,12 @@ import threading
 import time
 import tracemalloc
 
+import numpy as np
 import pytest
 
 import verifiers
 from verifiers import Outcome, Pool, Problem, Verdict, isolated, math
+from verifiers.worker import judge
 
 HERE = pathlib.Path(__file__).parent
 
@@ -54,6 +57,39 @@ def raises(problem, completion):
     raise KeyError("x")
 
 
+def interrupts(problem, completion):
+    raise KeyboardInterrupt("of mine")
+
+
+class MyInterrupt(BaseException): ...
+
+
+def raises_no_exception(problem, completion):
+    raise MyInterrupt("of mine")
+
+
+def killed_by_no_name(problem, completion):
+    os.kill(os.getpid(), 40)
+
+
+def hangs_up():
+    for file in range(256):
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(file).st_mode):
+                os.close(file)
+
+
+def hangs_up_and_ends(problem, completion):
+    hangs_up()
+    time.sleep(0.3)  # As a Python does that has much to clear away.
+    os._exit(3)
+
+
+def hangs_up_and_stays(problem, completion):
+    hangs_up()
+    time.sleep(100)
+
+
 def greedy(problem, completion):
     return len(bytearray(1 << 40)) > 0
 
@@ -82,6 +118,8 @@ def babbles(words):
         (raises, "test_pool.raises: KeyError: 'x'"),
         (dies, "test_pool.dies: The worker that ran it ended itself with exit code 3."),
         (killed, "test_pool.killed: The worker that ran it was killed by SIGKILL."),
+        (killed_by_no_name, "test_pool.killed_by_no_name: The worker that ran it was killed by signal 40."),
+        (hangs_up_and_ends, "The worker that ran it ended itself with exit code 3."),
         (greedy, "test_pool.greedy: MemoryError"),
         (leaves_a_child, "test_pool.leaves_a_child: The worker that ran it ended itself with exit code 3."),
         (babbles(b"abc"), "The worker that ran it said what is no JSON."),
@@ -96,6 +134,8 @@ def babbles(words):
         (lambda p, c: 1.5, "Verdict.reward must lie in [0, 1], got 1.5"),
         (lambda p, c: None, "must return a Verdict, a bool or a number in [0, 1], this one returned None"),
         (lambda p, c: sys.exit(0), "SystemExit: 0"),
+        (interrupts, "test_pool.interrupts: KeyboardInterrupt: of mine"),
+        (raises_no_exception, "test_pool.raises_no_exception: MyInterrupt: of mine"),
     ],
 )
 def test_what_one_item_breaks_harms_no_other(pool, bad, reason):
@@ -117,6 +157,31 @@ def one_is_bad(pool, bad, reason, good, completion):
 def test_one_item_that_hangs_harms_no_other():
     with Pool(workers=2, seconds=4) as pool:
         one_is_bad(pool, sleeps, "test_pool.sleeps: It made no progress for 4 s.", verifiers.exact, "{}")
+
+
+def test_a_worker_that_hangs_up_and_goes_on_is_ended(monkeypatch):
+    monkeypatch.setattr(isolated, "_END_SECONDS", 0.2)
+    with Pool(workers=1) as pool:
+        one_is_bad(pool, hangs_up_and_stays, "The worker that ran it closed its connection", verifiers.exact, "{}")
+
+
+def test_ctrl_c_is_obeyed_where_a_verifier_runs_in_this_process():
+    assert judge(raises, problem(), "").outcome is Outcome.ERROR
+    with pytest.raises(KeyboardInterrupt):
+        judge(interrupts, problem(), "")
+
+
+class InterruptsWhenItArrives:
+    def __reduce__(self):
+        return interrupts, (None, "")
+
+    def __call__(self, problem, completion): ...
+
+
+def test_an_interrupt_while_a_verifier_is_loaded_costs_its_own_verdicts(pool):
+    one_is_bad(
+        pool, InterruptsWhenItArrives(), "brought into a worker process: KeyboardInterrupt", math, "\\boxed{{{}}}"
+    )
 
 
 class DiesWhenItArrives:
@@ -165,6 +230,7 @@ def test_time_does_not_count_while_a_program_runs_within_its_limits():
     assert min(many.seconds, long.seconds) > 2  # Those of the pool.
     assert hung.outcome == "error"
     assert hung.reason.endswith("runs_and_hangs: It made no progress for 2 s.")
+    assert hung.seconds == 2
 
 
 def test_time_without_end():
@@ -276,6 +342,28 @@ def test_the_same_verdicts_as_direct_calls(pool):
     assert judged(pool, items) == [verifier(p, text) for verifier, p, text in items]
 
 
+@pytest.mark.parametrize("more", [{}, {"when": datetime.date(2026, 1, 1)}], ids=["marshalled", "pickled"])
+def test_what_a_verifier_does_to_a_problem_the_next_one_does_not_see(pool, more):
+    def counts(problem, completion):
+        problem.metadata["seen"].append(completion)
+        problem.answer["n"] += 1
+        return len(problem.metadata["seen"]) == problem.answer["n"] == 1
+
+    shared = Problem("p", "?", {"n": 0}, metadata={"seen": [], **more})
+    assert all(verdict.reward for verdict in judged(pool, [(counts, shared, str(i)) for i in range(40)]))
+
+
+def test_numpy_in_a_problem_arrives_as_it_was(pool):
+    def same(problem, completion):
+        return repr((problem.answer, problem.metadata)) == completion
+
+    values = [np.int64(3), np.float64(0.5), np.bool_(True), np.str_("x"), np.arange(3), np.zeros(1), np.zeros(0), b"x"]
+    holds_itself: dict = {}
+    holds_itself["me"] = holds_itself
+    items = [(same, Problem("p", "?", v, metadata={"v": [v]}), repr((v, {"v": [v]}))) for v in [*values, holds_itself]]
+    assert all(verdict.reward for verdict in judged(pool, items))
+
+
 def test_a_number_or_a_bool_is_a_verdict(pool):
     verdicts = judged(pool, [(lambda p, c, value=value: value, problem(), "") for value in (True, False, 0.25, 1)])
     assert [(v.reward, v.outcome.value) for v in verdicts] == [
@@ -301,7 +389,7 @@ def test_partials_closures_and_instances_travel(pool):
     assert [v.reward for v in judged(pool, items)] == [1.0] * 4
 
 
-DATE = __import__("datetime").date(2026, 1, 1)
+DATE = datetime.date(2026, 1, 1)
 
 
 def test_what_cannot_travel_is_an_error(pool):

@@ -1,6 +1,8 @@
 """The boundary with user code: whatever a verifier does wrong, nobody is blamed for it."""
 
+import asyncio
 import os
+import signal
 import threading
 
 import numpy as np
@@ -151,18 +153,32 @@ def test_a_grader_sees_the_whole_group():
     assert outcomes(scorer.score(0, problem("v"), [completion("2")])) == ["correct"]
 
 
+async def gives_up():
+    raise asyncio.CancelledError
+
+
 @pytest.mark.parametrize(
     ("grader", "reason"),
     [
         (lambda problem, texts: longest_wins(problem, texts)[1:], "ValueError: The grader returned 1 verdicts for 2"),
         (lambda problem, texts: None, "TypeError: "),
         (lambda problem, texts: 1 / 0, "ZeroDivisionError: "),
+        (lambda problem, texts: asyncio.run(gives_up()), "CancelledError: "),
     ],
 )
 def test_a_grader_that_fails_fails_for_all(grader, reason):
     group = Scorer({}, {"g": grader}).score(0, problem("g"), [completion("a"), completion("bb")])
     assert outcomes(group) == ["error", "error"]
     assert all(r.verdict.reason.startswith(reason) for r in group.rollouts)
+
+
+def test_ctrl_c_is_obeyed_while_a_grader_runs():
+    def interrupted(problem, texts):
+        signal.raise_signal(signal.SIGINT)
+        return longest_wins(problem, texts)
+
+    with pytest.raises(KeyboardInterrupt):
+        Scorer({}, {"g": interrupted}).score(0, problem("g"), [completion("a")])
 
 
 def test_a_grader_is_asked_again_about_all():

@@ -37,6 +37,7 @@ BEGUN, SINCE = 0, 1  # What a worker shares with its owner: items begun in its l
 SHARED_BYTES = 16  # Two numbers of eight bytes, each of which is written at once.
 _HEADER = struct.Struct(">I")
 _START_SECONDS = 60.0  # A busy machine may take long to start a Python.
+_END_SECONDS = 5.0  # A process that has hung up has ended soon after, or does something else.
 _LOOK_SECONDS = 60.0  # How often the time that counts is looked at, at least.
 
 inside = False  # Whether this process is a worker. `verifiers.worker` sets it, and
@@ -44,7 +45,15 @@ shared: memoryview[float] | None = None  # what a worker shares with its owner, 
 
 
 class Broken(RuntimeError):
-    """No result: the worker died, ran out of time, or the function raised. The message says which."""
+    """No result: the worker died, ran out of time, or the function raised. The message says which.
+
+    Attributes:
+      seconds: that it was waited for where time ran out; else 0.
+    """
+
+    def __init__(self, message: str, seconds: float = 0.0):
+        super().__init__(message)
+        self.seconds = seconds
 
 
 def call(function: str, *arguments: Any, seconds: float = HARD_SECONDS) -> Any:
@@ -218,7 +227,7 @@ class Worker:
             left = max(began, self._shared[SINCE]) + seconds - time.monotonic()
             if left <= 0:
                 self.kill()
-                raise Broken(f"It made no progress for {seconds:g} s.")
+                raise Broken(f"It made no progress for {seconds:g} s.", seconds)
             self._poll.modify(self._socket, select.POLLIN | select.POLLOUT * bool(self._unsent))
             events = sum(event for _, event in self._poll.poll(1000 * min(left, _LOOK_SECONDS)))
             if events & ~select.POLLOUT:  # It is read first: a dead worker's last words may be there.
@@ -262,9 +271,14 @@ class Worker:
         self._process.kill()
 
     def _dead(self) -> Broken:
+        """Why there is no more connection to the worker, and its end."""
+        try:
+            code = self._process.wait(_END_SECONDS)  # Before it is killed: then all would have been killed.
+        except subprocess.TimeoutExpired:
+            how = "closed its connection to us"
+        else:
+            how = f"was killed by {_signal(-code)}" if code < 0 else f"ended itself with exit code {code}"
         self.kill()
-        code = self._process.returncode
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended itself with exit code {code}"
         return Broken(f"The worker that ran it {how}.")
 
     def kill(self) -> None:
@@ -307,6 +321,10 @@ class _Shared:
         if self._worker is not None:
             self._worker.kill()
         self._worker = None
+
+
+def _signal(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _environment() -> dict[str, str]:

@@ -78,6 +78,9 @@ class Pool:
 
     A verifier must be picklable; one that is defined in `__main__` or in a file of the user's travels by value. A
     worker has none of this process's environment but PATH, HOME and the like.
+
+    Attributes:
+      seconds: of wall time without progress after which a verdict is an `ERROR`, of which `Verdict.seconds` says so.
     """
 
     def __init__(self, workers: int | None = None, *, seconds: float = 60.0, memory_mb: int = 8192, cache: bool = True):
@@ -98,7 +101,7 @@ class Pool:
             raise ValueError(
                 f"Pool: workers ({workers}), seconds ({seconds}) and memory_mb ({memory_mb}) must be positive."
             )
-        self._workers, self._seconds, self._memory_mb, self._caches = workers, seconds, memory_mb, cache
+        self._workers, self.seconds, self._memory_mb, self._caches = workers, seconds, memory_mb, cache
         self._changed = threading.Condition()  # Guards what follows.
         self._waiting: collections.deque[_Task] = collections.deque()
         self._threads: list[threading.Thread] = []
@@ -252,7 +255,7 @@ class Pool:
                 batch = self._take_more() if batches < 2 and not worn else []
                 if batch:
                     continue
-                verdicts, resident_kb = _read(worker.receive(self._seconds), len(sent))
+                verdicts, resident_kb = _read(worker.receive(self.seconds), len(sent))
                 worker.served += len(verdicts)
                 _deliver([sent.popleft() for _ in verdicts], verdicts)
                 if resident_kb:  # A batch is done.
@@ -270,7 +273,7 @@ class Pool:
                 lost.spared = True
             else:
                 del tasks[place]
-                _deliver([lost], [_error(f"{lost.verifier.called}: {error}")])
+                _deliver([lost], [_error(f"{lost.verifier.called}: {error}", error.seconds)])
             self._give_back(tasks)
         if worker is not None:
             self._end(worker)
@@ -369,9 +372,12 @@ def _packed(problem: Problem) -> bytes:
     p = problem
     fields: Any = (p.id, p.prompt, p.answer, p.verifier, p.source, p.metadata)
     try:
-        return PLAIN + marshal.dumps(fields)
-    except ValueError:
-        return _dumps(p)
+        data = marshal.dumps(fields)
+        if marshal.loads(data) == fields:  # Of NumPy's numbers and arrays it keeps nothing but the bytes.
+            return PLAIN + data
+    except (ValueError, RecursionError):  # It is no plain data, or arrays were compared, or what holds itself.
+        pass
+    return _dumps(p)
 
 
 def _deliver(tasks: list[_Task], verdicts: list[Verdict]) -> None:
@@ -405,5 +411,5 @@ def _verdict(reward: float, outcome: str, answer: str | None, reason: str, kept:
     return Verdict(reward, _OUTCOMES[outcome], answer, reason, parts, info, nanoseconds * 1e-9)
 
 
-def _error(reason: str) -> Verdict:
-    return Verdict(0.0, Outcome.ERROR, reason=reason[:500])
+def _error(reason: str, seconds: float = 0.0) -> Verdict:
+    return Verdict(0.0, Outcome.ERROR, reason=reason[:500], seconds=seconds)

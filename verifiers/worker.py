@@ -62,9 +62,7 @@ def main(descriptor: int, memory: int, parent: int, memory_mb: int) -> None:
                 verifiers |= new
                 held, since = [], time.perf_counter_ns()
                 now = since
-                pickled: Any = None
-                read = b""
-                for (key, data, completion), problem in zip(items, _plain([data for _, data, _ in items]), strict=True):
+                for key, data, completion in items:
                     if now - since > _HELD_NS:
                         _reply(connection, {"verdicts": _rows(held)})
                         held, since = [], now
@@ -72,10 +70,7 @@ def main(descriptor: int, memory: int, parent: int, memory_mb: int) -> None:
                     shared[isolated.BEGUN] = begun
                     if isinstance(verifiers[key], bytes):
                         verifiers[key] = _loaded(verifiers[key])
-                    if problem is None:
-                        if data is not read:
-                            pickled, read = _loaded(data), data
-                        problem = pickled
+                    problem = _problem(data)
                     began = time.perf_counter_ns()
                     verdict, kept = _judged(verifiers[key], problem, completion)
                     now = time.perf_counter_ns()
@@ -87,7 +82,9 @@ def judge(verifier: Verifier, problem: Problem, completion: str) -> Verdict:
     """The verdict of a verifier. Whatever it does wrong is an `ERROR` that names it: foreign code runs here."""
     try:
         return as_verdict(verifier(problem, completion))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # What test runners and timers raise is no Exception.
+        if isinstance(error, KeyboardInterrupt) and not isolated.inside:  # Ctrl-C, which a worker does not hear.
+            raise
         reason = f"{described(verifier)}: {type(error).__name__}: {error}"
         return Verdict(0.0, Outcome.ERROR, reason=reason[:500])
 
@@ -128,26 +125,21 @@ def _call(function: str, arguments: str, seconds: float) -> dict[str, Any]:
         return {"error": f"{function}: {type(error).__name__}: {error}"[:500]}
 
 
-def _plain(problems: list[bytes]) -> list[Problem | None]:
-    """The problems that are plain data, whose reading runs no code; None in place of others.
+def _problem(data: bytes) -> Problem | str:
+    """A problem, new for each completion: what a verifier does to it, the next one does not see. Or why there is none.
 
-    All of a batch at once, which takes half the time. The completions of a problem come one after another.
+    To read plain data runs no code, and takes half the time.
     """
-    found: list[Problem | None] = []
-    problem, read = None, b""
-    for data in problems:
-        if data is not read:
-            problem = Problem(*marshal.loads(data[len(PLAIN) :])) if data.startswith(PLAIN) else None
-            read = data
-        found.append(problem)
-    return found
+    if data.startswith(PLAIN):
+        return Problem(*marshal.loads(data[len(PLAIN) :]))
+    return _loaded(data)
 
 
 def _loaded(data: bytes) -> Any:
     """What was pickled, or the reason why it cannot be had here."""
     try:
         return pickle.loads(data)
-    except Exception as error:  # To unpickle is to run the code of whoever wrote the verifier.
+    except BaseException as error:  # To unpickle is to run the code of whoever wrote the verifier.
         return f"It could not be brought into a worker process: {type(error).__name__}: {error}"[:500]
 
 
