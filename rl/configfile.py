@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rl.config import RunConfig
-from rl.run import Run
+from rl.run import Run, resume_command
 from verifiers import plugins
 
 # Settings of samplers that change the law of a token in ways that the objective does not know.
@@ -51,9 +51,10 @@ def load_run_config(run: Run, overrides: Mapping[str, Any] | None = None) -> tup
     """
     kept, original = run.path / "config.py", run.config["source"]
     if not kept.is_file():
+        why = f"its {kept.name} is gone" if original else "it was started from Python"
         raise Mistake(
-            f"{run.path} was started from Python and keeps no config file: "
-            f"use rl.train(config, resume={str(run.path)!r}) with the config that it was started with."
+            f"{run.path} keeps no config file, since {why}: go on with {resume_command(run.path)}, with the config "
+            "that it was started with; or name a file that makes that, where the command takes --config."
         )
     same = original and pathlib.Path(original).is_file() and pathlib.Path(original).read_bytes() == kept.read_bytes()
     both = {**run.config["overrides"], **(overrides or {})}

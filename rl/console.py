@@ -49,7 +49,9 @@ class Console:
             case "step":
                 self._step(**fields)
             case "report":
-                self._say("\n" + report_text(fields["report"], self._path, gain_text(Run(self._path))))
+                run = Run(self._path)
+                kept = (run.path / "config.py").is_file()
+                self._say("\n" + report_text(fields["report"], self._path, gain_text(run), kept))
             case "finding":
                 self._say(fields["message"])
             case "dropped":
@@ -126,13 +128,14 @@ class Console:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
-def report_text(report: Mapping[str, Any], path: str, gain: str = "") -> str:
+def report_text(report: Mapping[str, Any], path: str, gain: str = "", kept: bool = True) -> str:
     """The end of a run: what was gained, a prompt answered before and after, and what to do next.
 
     Args:
       report: what report.json holds.
       path: of the run.
       gain: a sentence on how sure the gain is.
+      kept: whether the run keeps the file that made its config; commands need it.
     """
     lines = [f"{report['steps']} updates in {duration(report['seconds'])}."]
     before, after, example = report.get("before"), report.get("after"), report.get("example")
@@ -151,14 +154,14 @@ def report_text(report: Mapping[str, Any], path: str, gain: str = "") -> str:
         lines += ["", f"One of them, {example['problem']}:"]
         for name, text in (("asked", asked), ("before", example["before"]), ("after", example["after"])):
             lines += textwrap.wrap(one_line(text, 400), 100, initial_indent=f"  {name:<8}", subsequent_indent=" " * 10)
-    typed = shlex.quote(path)
-    lines += [
-        "",
-        f"The run is in {path}. Next:",
-        f"  assay eval {typed} --samples 8       measure it more closely",
-        f"  assay export {typed} my-model        write it as a Hugging Face directory",
-        f"  assay train --resume {typed} steps={report['steps'] * 2 or 1}   go on",
-    ]
+    typed, steps = shlex.quote(path), report["steps"] * 2 or 1
+    lines += ["", f"The run is in {path}. Next:"]
+    if not kept:
+        return "\n".join([*lines, f"  rl.train(dataclasses.replace(config, steps={steps}), resume={path!r})   go on"])
+    if before:
+        lines.append(f"  assay eval {typed} --samples 8       measure it more closely")
+    lines.append(f"  assay export {typed} my-model        write it as a Hugging Face directory")
+    lines.append(f"  assay train --resume {typed} steps={steps}   go on")
     return "\n".join(lines)
 
 
@@ -167,7 +170,10 @@ def gain_text(run: Run) -> str:
     lines = run.evaluations()
     if len(lines) < 2:
         return ""
-    before, after = (run.read_evaluation(line["step"]) for line in (lines[0], lines[-1]))
+    try:
+        before, after = (run.read_evaluation(line["step"]) for line in (lines[0], lines[-1]))
+    except (OSError, ValueError):
+        return "How sure that is cannot be said: the file of one of the two evaluations is lost or damaged."
     try:
         mean, low, high, _ = compare(before, after)
     except ValueError:  # Hardly a problem was judged in both.

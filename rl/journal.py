@@ -6,7 +6,6 @@ import collections
 import dataclasses
 import math
 import pathlib
-import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 from rl import checkpoint, cluster
 from rl.config import RunConfig
 from rl.evaluate import draws, evaluate_groups
-from rl.run import Run
+from rl.run import Run, resume_command
 from rl.types import Draw, Group
 from verifiers import Outcome, Problem
 
@@ -138,8 +137,8 @@ class Journal:
             raise Ended(
                 f"{len(self._dropped)} groups were dropped in step {self._here.step}, and max_dropped allows {limit}. "
                 f"Most often ({count} times): {often}. Where the cause lies outside the run (an endpoint, a sandbox), "
-                f"mend it and go on: {_resume_command(self._run)}. Another verifier or other problems, e.g. without "
-                "those that are always or never solved, need a new run."
+                f"mend it and go on: {resume_command(self._run.path)}. Another verifier or other problems, e.g. "
+                "without those that are always or never solved, need a new run."
             )
         return False
 
@@ -183,7 +182,8 @@ class Journal:
         self.save()
         step = self._here.step
         self.tell("stopped", step=step)
-        return Stopped(f"Stopped after {step} of {self._config.steps} updates. To go on: {_resume_command(self._run)}")
+        how = resume_command(self._run.path)
+        return Stopped(f"Stopped after {step} of {self._config.steps} updates. To go on: {how}")
 
     def report(self) -> dict[str, Any]:
         """Finishes the last checkpoint and writes what was gained."""
@@ -254,7 +254,10 @@ class Journal:
 
     def _example(self, first: int, last: int) -> dict[str, Any] | None:
         """A held-out problem with its answer before and after: one that was learned, if there is one."""
-        before, after = (_answers(self._run, step) for step in (first, last))
+        try:
+            before, after = (_answers(self._run, step) for step in (first, last))
+        except (OSError, ValueError):  # A file is lost or damaged, after which a run can go on well.
+            return None
         if not (both := [id for id in before if id in after]):
             return None
         id = max(both, key=lambda id: after[id][0] - before[id][0])
@@ -291,7 +294,3 @@ def _answers(run: Run, step: int) -> dict[str, tuple[float, str]]:
     rows = pq.read_table(run.path / "evaluations" / f"{step:06d}.parquet").to_pylist()
     first = (row for row in rows if row["sample"] == 0 and not math.isnan(row["reward"]))
     return {row["problem"]: (row["reward"], row["text"]) for row in first}
-
-
-def _resume_command(run: Run) -> str:
-    return f"assay train --resume {shlex.quote(str(run.path))}"

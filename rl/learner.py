@@ -25,7 +25,7 @@ from policy.transformer import engine_params, fast_dtype, head_table, parameter_
 from rl.checkpoint import read_tree, write_tree
 from rl.config import RunConfig
 from rl.loss import surrogate, token_logprobs
-from rl.machine import cores
+from rl.machine import cores, machine, versions
 from rl.types import Batch
 
 PEAK = "logprob_gap/max"  # The one that is the greatest of its rows, not their sum.
@@ -131,12 +131,13 @@ class Learner:
         return f"{functools.reduce(lambda crc, p: zlib.crc32(np.require(p, requirements='C'), crc), leaves, 0):08x}"
 
     def arithmetic(self) -> str:
-        """What decides the bits where the config leaves it open: "bfloat16, 2 threads, cpu"."""
+        """What decides the bits where the config leaves it open: "bfloat16, 2 threads, jaxlib 0.10.2, Intel(R) ..."."""
         device = jax.devices()[0]
+        by = f"jaxlib {versions()['jaxlib']}"
         if device.platform != "cpu":  # There the threads of the host compute nothing.
-            return f"{self._dtype}, {device.device_kind}"
+            return f"{self._dtype}, {by}, {device.device_kind}"
         given = os.environ.get("NPROC", "")  # From which XLA takes them.
-        return f"{self._dtype}, {given if given.isdecimal() else cores()} threads, cpu"
+        return f"{self._dtype}, {given if given.isdecimal() else cores()} threads, {by}, {machine()['cpu']}"
 
     def params(self) -> Params:
         """The float32 masters, on the host."""

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +76,7 @@ class Run:
             what = "holds a run" if is_run(path) else "is not empty" if path.is_dir() else "is a file"
             raise FileExistsError(
                 f"{path} {what}: a new run needs a directory of its own."
-                + (f" To go on with this one: assay train --resume {path}" if is_run(path) else "")
+                + (f" To go on with this one: {resume_command(path)}" if is_run(path) else "")
             )
         existed = path.exists()
         made = {
@@ -141,6 +142,8 @@ class Run:
             "reward": evaluation.rewards.ravel(),  # NaN where the verdict was an error.
             "outcome": [outcome for row in evaluation.outcomes for outcome in row],
             "text": [text.encode("utf-8", "backslashreplace").decode() for row in evaluation.texts for text in row],
+            "reason": [text.encode("utf-8", "backslashreplace").decode() for row in evaluation.reasons for text in row],
+            "finish": [finish for row in evaluation.finishes for finish in row],
         }
         write_table(self._file("evaluations", step), pa.table(columns))
         line = {"step": step, "time": time.time(), "samples": k, "errors": evaluation.errors, **evaluation.summary()}
@@ -162,12 +165,12 @@ class Run:
     def config(self) -> dict[str, Any]:
         """What config.json holds."""
         file = self.path / "config.json"
-        try:
-            kept = json.loads(file.read_text())
-        except ValueError as error:
-            raise ValueError(f"{file} is damaged: {error}.") from error
+        kept = _object(file.read_bytes(), str(file))
         if missing := {"fields", "fingerprints", "overrides", "source"} - kept.keys():
             raise ValueError(f"{file} is damaged: it lacks {', '.join(sorted(missing))}.")
+        for key in ("fields", "fingerprints", "overrides"):
+            if not isinstance(kept[key], dict):
+                raise ValueError(f"{file} is damaged: its {key} are no JSON object, but {kept[key]!r:.80}.")
         return kept
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -184,7 +187,7 @@ class Run:
         return read_groups(self._file("rollouts", step), problems)
 
     def read_evaluation(self, step: int) -> Evaluation:
-        """The evaluation of the parameters after `step` updates."""
+        """The evaluation of the parameters after `step` updates. A file of old has neither reasons nor finishes."""
         rows = pq.read_table(self._file("evaluations", step)).to_pylist()
         by_problem = [list(answers) for _, answers in itertools.groupby(rows, lambda row: row["problem"])]
         return Evaluation(
@@ -192,6 +195,8 @@ class Run:
             rewards=np.array([[answer["reward"] for answer in answers] for answers in by_problem]),
             texts=tuple(tuple(answer["text"] for answer in answers) for answers in by_problem),
             outcomes=tuple(tuple(answer["outcome"] for answer in answers) for answers in by_problem),
+            reasons=tuple(tuple(answer.get("reason", "") for answer in answers) for answers in by_problem),
+            finishes=tuple(tuple(answer.get("finish", "") for answer in answers) for answers in by_problem),
         )
 
     # To go on.
@@ -295,7 +300,15 @@ def take_back(path: pathlib.Path, existed: bool) -> None:
 def is_run(path: str | os.PathLike[str]) -> bool:
     """Whether there is a run at the path. A model's directory has a config.json too, of another kind."""
     file = pathlib.Path(path) / "config.json"
-    return file.is_file() and '"fingerprints"' in file.read_text(errors="replace")
+    # `os.path` counts what may not be looked into as no file; `pathlib` raises.
+    return os.path.isfile(file) and '"fingerprints"' in file.read_text(errors="replace")
+
+
+def resume_command(path: pathlib.Path) -> str:
+    """How to go on with a run: from Python, where it keeps no config file."""
+    if (path / "config.py").is_file():
+        return f"assay train --resume {shlex.quote(str(path))}"
+    return f"rl.train(config, resume={str(path)!r})"
 
 
 def compare_config(run: Run, config: RunConfig) -> None:
@@ -311,10 +324,15 @@ def compare_config(run: Run, config: RunConfig) -> None:
     ]  # fmt: skip
     if not changed:
         return
-    lines = [
-        f"  {name}: {before['fields'].get(name, 'nothing')!r} in the run, {summary(vars(config).get(name))!r} now"
-        for name in changed
-    ]
+    lines = []
+    for name in changed:
+        old, new = before["fields"].get(name, "nothing"), summary(vars(config).get(name))
+        what = (
+            f"{old!r} in the run, {new!r} now"
+            if old != new
+            else f"{new!r}, whose code, or something that it uses, is another than in the run"
+        )
+        lines.append(f"  {name}: {what}")
     raise ValueError(
         f"{run.path} cannot go on under another config. Changed:\n" + "\n".join(lines) + "\n"
         f"Only {', '.join(sorted(FREE))} and paths may change. Take the change back, or start a new run."
@@ -339,15 +357,28 @@ def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
     """The lines of a file, without a last one that a kill has torn."""
     if not path.exists():
         return []
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    lines = []
-    for number, line in enumerate(whole.splitlines(), 1):
-        try:
-            lines.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number} is damaged: {error}.") from error
+    text = path.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    lines = [_object(line, f"{path}, line {number}") for number, line in enumerate(whole.splitlines(), 1)]
+    for number, line in enumerate(lines, 1):
+        if not ("time" in line if path.name == "events.jsonl" else isinstance(line.get("step"), int)):
+            raise ValueError(f"{path}, line {number} is damaged: it names no step.")
     return lines
+
+
+def _object(text: bytes, place: str) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+      ValueError: it is none.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:  # Of bytes that are no text, too.
+        raise ValueError(f"{place} is damaged: {error}.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{place} is damaged: it is no JSON object, but {value!r:.80}.")
+    return value
 
 
 def _write_json(path: pathlib.Path, fields: Mapping[str, Any]) -> None:
@@ -384,5 +415,9 @@ def _runs_near(path: pathlib.Path) -> str:
 
 
 def _list_runs(folder: pathlib.Path) -> str:
-    runs = sorted(found.name for found in folder.iterdir() if is_run(found))
+    runs = []
+    for found in folder.iterdir():
+        with contextlib.suppress(OSError):  # One that another user may not read.
+            runs += [found.name] if is_run(found) else []
+    runs.sort()
     return f"Runs in {folder}: {', '.join(runs[-5:])}." if runs else f"There are no runs in {folder}."

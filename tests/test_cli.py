@@ -654,10 +654,15 @@ def test_numbers_for_people():
     assert one_line("abcdef", 4) == "abc…"
     report = {"before": None, "after": None, "steps": 0, "seconds": 3.0, "example": None}
     assert report_text(report, "r").startswith("0 updates in 3 s.\n\nThe run is in r. Next:")
-    assert "  assay eval 'my run' --samples 8" in report_text(report, "my run")
+    assert "  assay export 'my run' my-model" in report_text(report, "my run")
+    assert "assay eval" not in report_text(report, "my run")  # It held out no problems.
+    from_python = report_text(report, "my run", kept=False)
+    assert from_python.endswith("Next:\n  rl.train(dataclasses.replace(config, steps=1), resume='my run')   go on")
     unknown, known = ({"mean": mean, "low": 0.0, "high": 1.0, "n": n} for mean, n in ((None, 0), (0.5, 9)))
     for before, after in ((unknown, known), (known, unknown)):
-        assert "What was gained is not known" in report_text({**report, "before": before, "after": after}, "r")
+        told = report_text({**report, "before": before, "after": after}, "r")
+        assert "What was gained is not known" in told
+        assert "  assay eval r --samples 8" in told
     rewards = np.array([[1.0, np.nan], [0.0, 0.0]])
     evaluation = Evaluation(("a", "b"), rewards, (("", ""),) * 2, (("correct", "error"), ("incorrect",) * 2))
     assert "1 answers could not be judged" in evaluation_text(evaluation, 1.0)

@@ -11,6 +11,7 @@ import pathlib
 import re
 import signal
 
+import jax
 import pytest
 import tiny
 
@@ -20,6 +21,7 @@ from rl.cluster import ActorFailed
 from rl.console import Console
 from rl.journal import Ended, Stopped
 from rl.loop import train
+from rl.machine import machine
 from rl.scorer import Scorer
 from verifiers import Outcome, Verdict
 
@@ -59,6 +61,17 @@ def test_a_run_leaves_everything_behind(tmp_path):
     assert [kind for kind, _ in said if kind not in ("progress", "checkpoint")] == [
         *["start", "evaluation", "step", "step", "evaluation", "step", "evaluation", "report"]
     ]
+
+
+@pytest.mark.parametrize("damage", [pathlib.Path.unlink, lambda file: file.write_bytes(b"PAR1")])
+def test_a_lost_evaluation_costs_the_example_and_not_the_end_of_the_run(tmp_path, damage):
+    train(tiny.config(steps=1), path=tmp_path / "run")
+    damage(tmp_path / "run" / "evaluations" / "000000.parquet")
+    terminal = io.StringIO()
+    report = train(tiny.config(steps=2), resume=tmp_path / "run", console=Console(terminal))
+    assert report["example"] is None
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["before"]["n"] == report["after"]["n"]
+    assert "How sure that is cannot be said: the file of one of the two evaluations is lost" in terminal.getvalue()
 
 
 def test_reward_climbs(tmp_path):
@@ -182,7 +195,7 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(tmp_path, staleness):
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Stopped, match=r"Stopped after 4 of 6 updates. To go on: assay train --resume .*/run"):
+    with pytest.raises(Stopped, match=r"Stopped after 4 of 6 updates. To go on: rl.train\(config, resume='.*/run'"):
         train(config, path=tmp_path / "run", console=interrupt)
     assert signal.getsignal(signal.SIGINT) is before
     assert tiny.kinds(tmp_path / "run")[-2:] == ["checkpoint", "stopped"]
@@ -395,11 +408,12 @@ def test_a_run_that_goes_on_with_other_arithmetic_says_so(tmp_path, monkeypatch)
 
     monkeypatch.setenv("NPROC", "2")
     train(tiny.config(steps=1, held_out=()), path=tmp_path / "run")
-    assert rl.Run(tmp_path / "run").config["arithmetic"] == "float32, 2 threads, cpu"
+    by = f"jaxlib {jax.lib.__version__}, {machine()['cpu']}"
+    assert rl.Run(tmp_path / "run").config["arithmetic"] == f"float32, 2 threads, {by}"
     assert findings(2) == []
     monkeypatch.setenv("NPROC", "3")
     [said] = findings(3)
-    assert "was computed with float32, 2 threads, cpu, and goes on with float32, 3 threads, cpu" in said
+    assert f"was computed with float32, 2 threads, {by}, and goes on with float32, 3 threads, {by}: from" in said
     assert "set dtype= and threads=" in said
     assert tiny.kinds(tmp_path / "run").count("finding") == 1
     kept = rl.Run(tmp_path / "run").config

@@ -3,9 +3,14 @@
 import contextlib
 import dataclasses
 import functools
+import importlib
 import json
+import linecache
+import os
 import pathlib
 import resource
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,7 +24,7 @@ from rl.fingerprint import fingerprint, summary
 from rl.records import read_groups, write_groups
 from rl.run import Run, compare_config
 from rl.types import Group, Rollout
-from verifiers import Outcome, Problem, Verdict
+from verifiers import Outcome, Problem, Verdict, plugins
 
 SHAPE = policy.TransformerConfig(
     vocab_size=258, width=8, num_layers=1, num_heads=1, num_kv_heads=1, head_dim=8, mlp_width=8, context=64
@@ -145,7 +150,7 @@ def test_create_keeps_the_file_word_for_word_and_says_what_it_is(tmp_path):
 
 
 def test_create_refuses_a_directory_that_is_in_use(tmp_path, run):
-    with pytest.raises(FileExistsError, match=r"holds a run: .* assay train --resume"):
+    with pytest.raises(FileExistsError, match=r"holds a run: .* rl.train\(config, resume="):
         Run.create(run.path, make_config())
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("x")
@@ -204,6 +209,19 @@ def test_a_damaged_file_is_named(run):
     (run.path / "metrics.jsonl").write_text('{"step": 0}\n{"st\n{"step": 2}\n')
     with pytest.raises(ValueError, match=r"metrics.jsonl, line 2 is damaged: "):
         run.metrics()
+    for line, what in (('{"step": 0}\n["step"]\n', "no JSON object"), ('{"step": 0}\n{"a": 1}\n', "names no step")):
+        (run.path / "metrics.jsonl").write_text(line)
+        with pytest.raises(ValueError, match=rf"metrics.jsonl, line 2 is damaged: it {what}|is {what}"):
+            run.metrics()
+    (run.path / "metrics.jsonl").write_bytes(b'{"step": 0}\n{"step": 1, "a": "\xff"}\n')
+    with pytest.raises(ValueError, match=r"metrics.jsonl, line 2 is damaged: 'utf-8' codec"):
+        run.metrics()
+    (run.path / "config.json").write_text('["fingerprints"]')
+    with pytest.raises(ValueError, match=r"config.json is damaged: it is no JSON object, but \['fingerprints'\]"):
+        _ = run.config
+    (run.path / "config.json").write_text('{"fingerprints": [], "source": null, "fields": {}, "overrides": {}}')
+    with pytest.raises(ValueError, match=r"config.json is damaged: its fingerprints are no JSON object, but \[\]"):
+        _ = run.config
     (run.path / "config.json").write_text('{"fingerprints": {}, "source": null}')
     with pytest.raises(ValueError, match=r"config.json is damaged: it lacks fields, overrides"):
         _ = run.config
@@ -380,6 +398,114 @@ def closure(value):
 )
 def test_fingerprints(one, other, same):
     assert (fingerprint(one) == fingerprint(other)) is same
+
+
+WRITTEN = {
+    "a constant": "ALLOWED = 'ab{}'\ndef make(): return ALLOWED",
+    "a helper": "def helper(): return {}\ndef make(): return helper()",
+    "a helper's helper": (
+        "def low(): return {}\nclass Helper:\n  def __call__(self): return low()\ndef make(): return Helper()()"
+    ),
+    "a lambda within": "LOW = {}\ndef make(): return (lambda: LOW)()",
+    "a method": "class Make:\n  def __call__(self): return {}\nmake = Make()",
+    "a dataclass's method": (
+        "import dataclasses\n@dataclasses.dataclass\nclass Make:\n  a: int = 1\n  def __call__(self): return {}\n"
+        "make = Make()"
+    ),
+    "a bound method": "class Make:\n  def do(self): return {}\nmake = Make().do",
+    "a static method's helper": (
+        "def low(): return {}\nclass Make:\n  @staticmethod\n  def do(): return low()\n"
+        "  def __call__(self): return self.do()\nmake = Make()"
+    ),
+    "a base class": "class Base:\n  def do(self): return {}\nclass Make(Base): pass\nmake = Make()",
+    "what is cached": "import functools\n@functools.cache\ndef make(): return {}",
+    "what is compiled": "import jax\n@jax.jit\ndef make(x): return x + {}",
+    "a default": "def make(a={}): return a",
+    "a queue": "import collections\nmake = collections.deque([{}])",
+}
+
+
+@pytest.mark.parametrize("source", WRITTEN.values(), ids=WRITTEN.keys())
+def test_a_function_counts_with_all_that_it_uses(tmp_path, source):
+    def written(number):
+        file = tmp_path / f"of_{number}" / "written.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(source.format(number) + "\n")
+        return fingerprint(plugins.load_file(file).make)
+
+    assert written(1) == written(1)
+    assert written(1) != written(2)
+
+
+def test_modules_of_the_users_count_with_what_is_used_of_them(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    helper = tmp_path / "written_helper.py"
+
+    def written(text):
+        helper.write_text(text)
+        importlib.invalidate_caches()
+        for name in ("written_helper", "written_user"):
+            sys.modules.pop(name, None)
+        linecache.clearcache()
+        return fingerprint(importlib.import_module("written_user").make)
+
+    (tmp_path / "written_user.py").write_text("import written_helper\ndef make(): return written_helper.low()\n")
+    first = written("import written_user\ndef low(): return 1\n")
+    assert written("import written_user\nUNUSED = 1\ndef low(): return 1\n") == first
+    assert written("import written_user\ndef low(): return 22\n") != first
+
+
+def test_what_a_function_counts_is_no_part_of_the_config(tmp_path):
+    file = tmp_path / "counts.py"
+    file.write_text("calls = 0\ndef make():\n  global calls\n  calls += 1\n")
+    make = plugins.load_file(file).make
+    before = fingerprint(make)
+    make()
+    assert fingerprint(make) == before
+
+
+def test_functions_without_a_file_count_by_their_bytecode():
+    def typed(text):
+        names = {"__name__": "typed"}
+        exec(f"def make(): return [x for x in {text}]", names)
+        return fingerprint(names["make"])
+
+    assert typed("(1, 'a', 2j, ...)") == typed("(1, 'a', 2j, ...)")
+    assert typed("(1, 'a')") != typed("(2, 'a')")
+
+
+def test_a_fingerprint_is_the_same_in_each_process(tmp_path):
+    file = tmp_path / "written.py"
+    file.write_text(
+        "import logging, threading, numpy\nLOG, LOCK = logging.getLogger('x'), threading.Lock()\n"
+        "def make(x): return LOG, LOCK, numpy.linalg, x in {'a', 'b', 'c'}\n"
+    )
+    script = (
+        "import sys\nfrom rl.fingerprint import fingerprint\nfrom verifiers import plugins\n"
+        "print(fingerprint([plugins.load_file(sys.argv[1]).make, {'a', 'b', 'c'}]))"
+    )
+    prints = {
+        subprocess.run(
+            [sys.executable, "-c", script, str(file)], env={**os.environ, "PYTHONHASHSEED": seed}, check=True,
+            capture_output=True, text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(prints) == 1
+
+
+def test_a_changed_verifier_is_told_of_where_its_name_is_the_same(tmp_path):
+    def config(text):
+        file = tmp_path / "mine.py"
+        file.write_text(f"ALLOWED = {text!r}\ndef judge(problem, completion): return completion in ALLOWED\n")
+        module = plugins.load_file(file)
+        del sys.modules[module.__name__]  # Else it would not be run again.
+        return make_config(verifiers={"math": module.judge})
+
+    run = Run.create(tmp_path / "run", config("0123456789"))
+    compare_config(run, config("0123456789"))
+    with pytest.raises(ValueError, match=r"verifiers: .*judge'}, whose code, or something that it uses, is another"):
+        compare_config(run, config("0123456789abc"))
 
 
 def test_a_circle_has_a_fingerprint():
