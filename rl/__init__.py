@@ -34,6 +34,7 @@ except ImportError as _error:
 from rl.evaluate import Evaluation as Evaluation
 from rl.evaluate import compare as compare
 from rl.evaluate import evaluate as evaluate
+from rl.evaluate import rescore as rescore
 
 _LAZY = {  # name: the module that makes it. `import rl` loads neither JAX nor Ray nor datasets (PEP 562).
     "Batch": "rl.types",

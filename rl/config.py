@@ -106,8 +106,7 @@ class RunConfig:
                 f"RunConfig.eval_samples={self.eval_samples} greedy answers to a problem are all the same: set "
                 "eval_temperature, or eval_samples=1."
             )
-        if self.dtype not in (None, "float32", "bfloat16"):
-            raise ValueError(f'RunConfig.dtype must be "float32", "bfloat16" or None, got {self.dtype!r}.')
+        check_dtype("RunConfig.dtype", self.dtype)
         if self.mesh is not None:
             _check_mesh(self.mesh)
         if self.sharding is not None:
@@ -129,6 +128,24 @@ class RunConfig:
             )
 
 
+def check_dtype(name: str, value: object) -> None:
+    """
+    Raises:
+      ValueError: it is no type that the policy computes in; names what is called `name`.
+    """
+    if value not in (None, "float32", "bfloat16"):
+        raise ValueError(f'{name} must be "float32", "bfloat16" or None, got {value!r}.')
+
+
+def check_functions(name: str, value: object) -> None:
+    """
+    Raises:
+      ValueError: it does not hold verifiers or graders by their keys; names what is called `name`.
+    """
+    if not isinstance(value, Mapping) or not all(callable(function) for function in value.values()):
+        raise ValueError(f'{name} must be functions by their keys, {{"key": f}}, got {value!r:.100}.')
+
+
 def _check_objects(config: RunConfig) -> None:
     """Objects and functions are of the right kind; a name in the place of one is a mistake."""
     if not isinstance(config.model, Model):
@@ -141,9 +158,7 @@ def _check_objects(config: RunConfig) -> None:
         if not isinstance(value, Sequence) or not all(isinstance(item, Problem) for item in value):
             raise ValueError(f"RunConfig.{name} must be a sequence of verifiers.Problem, got {value!r:.100}.")
     for name in ("verifiers", "graders"):
-        value = getattr(config, name)
-        if not isinstance(value, Mapping) or not all(callable(function) for function in value.values()):
-            raise ValueError(f'RunConfig.{name} must be functions by their keys, {{"key": f}}, got {value!r:.100}.')
+        check_functions(f"RunConfig.{name}", getattr(config, name))
     if not callable(config.advantage):
         raise ValueError(f"RunConfig.advantage must be a function [G] -> [G], got {config.advantage!r:.100}.")
     if config.environment is not None and not callable(config.environment):

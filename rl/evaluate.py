@@ -1,4 +1,7 @@
-"""How good a policy is on problems it was not trained on: a mean, how sure we are of it, and pass@k."""
+"""How good a policy is on problems it was not trained on: a mean, how sure we are of it, and pass@k.
+
+Answers that were judged can be judged once more, by other verifiers, without sampling anything (`rescore`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import itertools
 import math
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +20,7 @@ import numpy as np
 
 if TYPE_CHECKING:  # `import rl` loads this module, and must not load JAX.
     from graders import Grader
-    from policy import Model, Params, Versioned
+    from policy import Completion, Model, Params, Versioned
     from rl.types import Draw, Group
     from rl.worker import Environment
     from verifiers import Problem, Verdict, Verifier
@@ -41,17 +47,34 @@ class Evaluation:
       rewards: float [N, K]; NaN where the verdict was `ERROR`, which says nothing about the policy.
       texts: what was answered, [N][K].
       outcomes: of the verdicts, [N][K].
+      reasons: of the verdicts, [N][K]; "" where there is none.
+      finishes: how the completions ended (`Completion.finish`), [N][K]; "" where it is not known. One that ended in an
+        "error" was not written to its end, and no verifier was asked about it.
     """
 
     ids: tuple[str, ...]
     rewards: np.ndarray
     texts: tuple[tuple[str, ...], ...]
     outcomes: tuple[tuple[str, ...], ...]
+    reasons: tuple[tuple[str, ...], ...] = ()
+    finishes: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        nothing = tuple(("",) * len(texts) for texts in self.texts)
+        object.__setattr__(self, "reasons", self.reasons or nothing)
+        object.__setattr__(self, "finishes", self.finishes or nothing)
 
     @property
     def errors(self) -> int:
         """Answers that could not be judged. They count neither as right nor as wrong."""
         return int(np.isnan(self.rewards).sum())
+
+    @property
+    def error_reason(self) -> str:
+        """Why answers could not be judged: the most frequent reason, in one line; "" where none is known."""
+        pairs = zip(itertools.chain(*self.reasons), np.isnan(self.rewards).flat, strict=True)
+        told = collections.Counter(reason for reason, error in pairs if error and reason)
+        return " ".join(told.most_common(1)[0][0].split()) if told else ""
 
     @property
     def problem_means(self) -> np.ndarray:
@@ -92,10 +115,11 @@ class Evaluation:
         arXiv:2107.03374, equation 1). Problems with fewer than k judged answers are left out.
 
         Raises:
-          ValueError: fewer than k answers a problem were sampled.
+          ValueError: k is not a whole number from 1 to the answers a problem.
         """
-        if not 1 <= k <= self.rewards.shape[1]:
-            raise ValueError(f"pass@{k} needs at least {k} samples a problem, there are {self.rewards.shape[1]}.")
+        most = self.rewards.shape[1]
+        if not isinstance(k, (int, np.integer)) or not 1 <= k <= most:
+            raise ValueError(f"k of pass@k must be a whole number, 1 to {most} (the answers a problem), got {k!r}.")
         judged = (~np.isnan(self.rewards)).sum(axis=1)
         right = (self.rewards >= 1).sum(axis=1)  # NaN compares as False.
         chances = [1 - math.comb(n - c, k) / math.comb(n, k) for n, c in zip(judged, right, strict=True) if n >= k]
@@ -110,7 +134,8 @@ class Evaluation:
         k = self.rewards.shape[1]
         line = f"mean {mean:.3f} [{low:.3f}, {high:.3f}], {n} problems"
         line += f", pass@{k} {self.pass_at(k):.3f}" if k > 1 else ""
-        return line + (f", {self.errors} answers could not be judged" if self.errors else "")
+        line += f", {self.errors} answers could not be judged" if self.errors else ""
+        return line + (f", most often: {self.error_reason:.200}" if self.error_reason else "")
 
 
 def compare(first: Evaluation, second: Evaluation) -> Interval:
@@ -152,6 +177,8 @@ def evaluate_groups(groups: Sequence[Group]) -> Evaluation:
         rewards=np.array([[_reward(rollout.verdict) for rollout in group.rollouts] for group in groups], np.float64),
         texts=tuple(tuple(rollout.completion.text for rollout in group.rollouts) for group in groups),
         outcomes=tuple(tuple(rollout.verdict.outcome.value for rollout in group.rollouts) for group in groups),
+        reasons=tuple(tuple(rollout.verdict.reason for rollout in group.rollouts) for group in groups),
+        finishes=tuple(tuple(rollout.completion.finish for rollout in group.rollouts) for group in groups),
     )
 
 
@@ -200,29 +227,30 @@ def evaluate(
       slots: rows that a worker decodes at once.
       seed: of the sampling, and of the weights of a model without a file.
       dtype: of matrix products: "float32", "bfloat16", or what the device is fast at.
-      threads: of XLA on a CPU, per actor.
+      threads: of XLA on a CPU, per actor; inline NPROC in the environment says it, before JAX runs.
       num_workers, num_scorers: actors on Ray; inline there is one of each.
       inline: do it in this process, without Ray.
 
     Raises:
-      ValueError: no problems, an id that appears twice, a key without a verifier, a prompt without room, or
-        several greedy samples.
+      ValueError: no problems, an id that appears twice, a key without a verifier, a verifier that is no function, a
+        prompt without room, another dtype, or several greedy samples.
     """
     from rl import cluster
+    from rl.config import check_dtype
     from rl.preflight import longest_prompt
     from rl.scorer import Scorer
     from rl.worker import RolloutWorker
 
-    graders = graders or {}
+    graders = {} if graders is None else graders
     if not problems:
         raise ValueError("There are no problems to evaluate on.")
-    if len({problem.id for problem in problems}) < len(problems):
-        twice, _ = collections.Counter(problem.id for problem in problems).most_common(1)[0]
-        raise ValueError(f"The id {twice!r} appears twice: ids, on which the sampling hangs, must be unique.")
-    if missing := {problem.verifier for problem in problems} - verifiers.keys() - graders.keys():
-        raise ValueError(f"No verifier for {sorted(missing)}: there are {sorted({*verifiers, *graders})}.")
+    _by_id(problems)
+    _check_judges(problems, verifiers, graders)
+    check_dtype("dtype", dtype)
     if samples > 1 and temperature == 0:
         raise ValueError(f"{samples} greedy samples of a problem are all the same: set a temperature, or samples=1.")
+    if inline:
+        _warn_inline(threads, num_workers=num_workers, num_scorers=num_scorers)
     longest = longest_prompt(model, problems, max_tokens)
     with cluster.start(inline=inline) as here:
         share = here.gpu_share(1 + num_workers)
@@ -253,6 +281,109 @@ def evaluate(
             for draw, problem in draws(problems, samples, temperature)
         ]
         return evaluate_groups([cluster.get(call) for call in calls])
+
+
+def rescore(
+    evaluation: Evaluation,
+    problems: Sequence[Problem],
+    verifiers: Mapping[str, Verifier],
+    *,
+    graders: Mapping[str, Grader] | None = None,
+    num_scorers: int = 1,
+    inline: bool = True,
+) -> Evaluation:
+    """Judges the answers of an evaluation once more. Nothing is sampled.
+
+    A completion that was not written to its end stays an error, whatever a verifier would say of its text. So does an
+    error of an evaluation that does not say how its completions ended (`finishes`), which may be such a completion.
+
+    Args:
+      evaluation: whose answers.
+      problems: those of the evaluation, found by their ids; there may be others among them.
+      verifiers, graders: by key.
+      num_scorers: actors on Ray; inline there is one.
+      inline: do it in this process, without Ray.
+
+    Returns:
+      The same problems and texts in the same order, with the rewards, outcomes and reasons of now.
+
+    Raises:
+      ValueError: a problem of the evaluation is missing, an id appears twice, a key has no verifier, or a verifier is
+        no function.
+    """
+    from rl import cluster
+    from rl.scorer import Scorer
+
+    graders = {} if graders is None else graders
+    by_id = _by_id(problems)
+    if missing := [id for id in evaluation.ids if id not in by_id]:
+        raise ValueError(
+            f"{len(missing)} problems of the evaluation are not among the {len(by_id)} given, e.g. {missing[0]!r}: "
+            "pass all problems whose answers are to be judged, under the ids that they had."
+        )
+    asked = [by_id[id] for id in evaluation.ids]
+    _check_judges(asked, verifiers, graders)
+    if inline:
+        _warn_inline(num_scorers=num_scorers)
+    completions = [
+        [_written(*answer) for answer in zip(*answers, strict=True)]
+        for answers in zip(evaluation.texts, evaluation.outcomes, evaluation.finishes, strict=True)
+    ]
+    with cluster.start(inline=inline) as here:
+        scorers = here.spawn(Scorer, verifiers, graders, name="scorer", count=num_scorers)
+        calls = [scorers.call("score", index, *pair) for index, pair in enumerate(zip(asked, completions, strict=True))]
+        judged = evaluate_groups([cluster.get(call) for call in calls])
+    kept = zip(judged.finishes, judged.reasons, evaluation.reasons, strict=True)
+    reasons = tuple(
+        tuple(old if finish == "error" else new for finish, new, old in zip(*row, strict=True)) for row in kept
+    )
+    return dataclasses.replace(judged, reasons=reasons, finishes=evaluation.finishes)
+
+
+def _written(text: str, outcome: str, finish: str) -> Completion:
+    """A completion of which a scorer needs no more than this."""
+    from policy import Completion
+
+    none = np.empty(0, np.int32)
+    torn = finish == "error" or (not finish and outcome == "error")
+    return Completion(none, none, none.astype(bool), none, none, text, "error" if torn else "stop", version=0)
+
+
+def _by_id(problems: Sequence[Problem]) -> dict[str, Problem]:
+    """
+    Raises:
+      ValueError: an id appears twice.
+    """
+    by_id = {problem.id: problem for problem in problems}
+    if len(by_id) < len(problems):
+        twice, _ = collections.Counter(problem.id for problem in problems).most_common(1)[0]
+        raise ValueError(f"The id {twice!r} appears twice: ids, on which the sampling hangs, must be unique.")
+    return by_id
+
+
+def _check_judges(
+    problems: Sequence[Problem], verifiers: Mapping[str, Verifier], graders: Mapping[str, Grader]
+) -> None:
+    """
+    Raises:
+      ValueError: they are no functions by their keys, or a problem's key is not among them.
+    """
+    from rl.config import check_functions
+
+    check_functions("verifiers", verifiers)
+    check_functions("graders", graders)
+    if missing := {problem.verifier for problem in problems} - verifiers.keys() - graders.keys():
+        raise ValueError(f"No verifier for {sorted(missing)}: there are {sorted({*verifiers, *graders})}.")
+
+
+def _warn_inline(threads: int | None = None, **counts: int) -> None:
+    """Says what has no effect in this process."""
+    if threads not in (None, int(os.environ.get("NPROC", 0))):
+        said = f"threads={threads} has no effect inline, where JAX runs already: start Python with NPROC={threads} in"
+        warnings.warn(f"{said} the environment, or pass inline=False.", stacklevel=3)
+    for name, count in counts.items():
+        if count > 1:
+            warnings.warn(f"{name}={count} has no effect inline, where there is one: pass inline=False.", stacklevel=3)
 
 
 class _Weights:

@@ -3,13 +3,18 @@
 import dataclasses
 import itertools
 import math
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from test_run import SHAPE, some_groups
+from test_run import SHAPE, make_config, some_groups
 
 import policy
-from rl.evaluate import Evaluation, compare, draws, evaluate, evaluate_groups
+from policy import Completion
+from rl.evaluate import Evaluation, compare, draws, evaluate, evaluate_groups, rescore
+from rl.run import Run
+from rl.types import Group, Rollout
 from verifiers import Outcome, Problem, Verdict
 
 NAN = math.nan
@@ -87,8 +92,10 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_right_answer():
         by_hand = np.mean([[any(row[i] == 1 for i in subset) for subset in subsets] for row in rewards])
         assert make(rewards).pass_at(k) == pytest.approx(by_hand)
     assert make(rewards).pass_at(2) == pytest.approx((0.7 + 0 + 1 + 0.4) / 4)
-    with pytest.raises(ValueError, match="pass@6 needs at least 6 samples a problem, there are 5"):
-        make(rewards).pass_at(6)
+    k: Any
+    for k in (6, 0, -1, 1.5, "2"):
+        with pytest.raises(ValueError, match=rf"whole number, 1 to 5 \(the answers a problem\), got {k!r}"):
+            make(rewards).pass_at(k)
 
 
 def test_a_comparison_is_paired_by_problem():
@@ -135,6 +142,27 @@ def test_groups_become_an_evaluation():
     assert "3 answers could not be judged" in str(evaluation)
 
 
+def test_an_evaluation_says_why_answers_could_not_be_judged(tmp_path):
+    rewards = np.array([[NAN, NAN, 0.0], [NAN, 1.0, NAN]])
+    texts, outcomes = (("a", "b", "c"),) * 2, (("error", "error", "incorrect"), ("error", "correct", "error"))
+    reasons = (("no key", "once", "wrong"), ("no\nkey", "wrong", "no key"))
+    finishes = (("stop", "length", "error"),) * 2
+    evaluation = Evaluation(("1", "2"), rewards, texts, outcomes, reasons, finishes)
+    assert evaluation.error_reason == "no key"
+    assert str(evaluation).endswith("4 answers could not be judged, most often: no key")
+    run = Run.create(tmp_path / "run", make_config())
+    run.evaluation(3, evaluation)
+    back = run.read_evaluation(3)
+    assert (back.reasons, back.finishes) == (reasons, finishes)
+    file = run.path / "evaluations" / "000003.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["reason", "finish"]), file)  # As they were of old.
+    old = run.read_evaluation(3)
+    assert old.outcomes == outcomes
+    assert old.reasons == old.finishes == (("",) * 3,) * 2
+    assert old.error_reason == ""
+    assert str(old).endswith("4 answers could not be judged")
+
+
 def test_draws_hang_on_the_id_and_not_on_the_place():
     problems = [Problem(str(i), "", "") for i in range(100)]
     drawn = draws(problems, 3, 0.5)
@@ -177,6 +205,7 @@ def test_what_is_sampled_hangs_on_the_problem_alone():
     assert whole.ids == ("0", "1", "2", "3", "4")
     assert whole.rewards.shape == (5, 3)
     assert whole.outcomes[1] == ("error",) * 3
+    assert "the verifier is broken" in whole.error_reason
     assert np.isnan(whole.rewards[1]).all()
     assert len({text for texts in whole.texts for text in texts}) > 10
     part = evaluate(model, [problems[4], problems[0]], {"letter": first_letter}, **some)
@@ -206,6 +235,7 @@ def test_an_environment_answers_in_an_evaluation_too():
     found = evaluate(model, problems, {"letter": first_letter}, environment=tool, **some)
     assert asked == {"0", "1", "2", "3"}
     assert "error" in found.outcomes[3]
+    assert "error" in found.finishes[3]
     assert found.texts != evaluate(model, problems, {"letter": first_letter}, **some).texts
     with pytest.raises(ValueError, match="max_turns must be at least 1"):
         evaluate(model, problems, {"letter": first_letter}, environment=tool, max_turns=0, **some)
@@ -225,3 +255,79 @@ def test_an_evaluation_that_cannot_be():
         evaluate(model, [problem], judges)
     with pytest.raises(ValueError, match="The id '0' appears twice"):
         evaluate(model, [problem, Problem("1", "y", "", "letter"), problem], judges)
+    wrong: Any
+    for wrong, text in (({"letter": "exact"}, "{'letter': 'exact'}"), (first_letter, "<function first_letter")):
+        with pytest.raises(ValueError, match=f"verifiers must be functions by their keys, .* got {text}"):
+            evaluate(model, [problem], wrong)
+        with pytest.raises(ValueError, match=f"graders must be functions by their keys, .* got {text}"):
+            evaluate(model, [problem], judges, graders=wrong)
+        with pytest.raises(ValueError, match=f"verifiers must be functions by their keys, .* got {text}"):
+            rescore(evaluate_groups(some_groups()), [Problem(id, "", "") for id in ("a/0", "a/1")], wrong)
+    for dtype in ("int8", "float16", "float64", "foo"):
+        with pytest.raises(ValueError, match=f'^dtype must be "float32", "bfloat16" or None, got {dtype!r}'):
+            evaluate(model, [problem], judges, dtype=dtype)
+
+
+def test_what_has_no_effect_inline_is_said():
+    model = policy.from_scratch(dataclasses.replace(SHAPE, context=32), policy.ByteTokenizer())
+    problem = Problem("0", "x", "a", "letter")
+    with (
+        pytest.warns(UserWarning, match="num_scorers=3 has no effect inline"),
+        pytest.warns(UserWarning, match="num_workers=2 has no effect inline, where there is one: pass inline=False"),
+        pytest.warns(UserWarning, match="threads=7 has no effect inline.*NPROC=7 in the environment"),
+    ):
+        evaluate(model, [problem], {"letter": first_letter}, max_tokens=1, num_workers=2, num_scorers=3, threads=7)
+
+
+def scored(problem, *answers):
+    """A group of (text, finish, verdict) each."""
+    none = np.empty(0, np.int32)
+    mask, logprobs = np.empty(0, np.bool_), np.empty(0, np.float32)
+    rollouts = [
+        Rollout(Completion(none, none, mask, logprobs, logprobs, text, finish, 0), verdict)
+        for text, finish, verdict in answers
+    ]
+    return Group(0, problem, tuple(rollouts))
+
+
+BROKEN, WRONG = Verdict(0.0, Outcome.ERROR, reason="KeyError: 'API_KEY'"), Verdict(0.0, Outcome.INCORRECT)
+TORN = Verdict(0.0, Outcome.ERROR, reason="The completion could not be written to its end.")
+
+
+def test_answers_are_judged_once_more():
+    problems = [Problem(str(i), "Write a word.", "a", "letter") for i in range(3)]
+    before = evaluate_groups(
+        [
+            scored(problems[1], ("an", "stop", BROKEN), ("no", "length", WRONG)),
+            scored(problems[0], ("am", "error", TORN), ("ah", "stop", WRONG)),
+        ]
+    )
+    after = rescore(before, problems, {"letter": first_letter})
+    assert (after.ids, after.texts, after.finishes) == (before.ids, before.texts, before.finishes)
+    np.testing.assert_array_equal(after.rewards, [[1.0, 0.0], [NAN, 1.0]])
+    assert after.outcomes == (("correct", "incorrect"), ("error", "correct"))
+    assert after.reasons == (("", ""), (TORN.reason, ""))
+    again = rescore(after, problems, {"letter": breaks_on_one})
+    assert again.outcomes == (("error", "error"), ("error", "correct"))
+    assert "the verifier is broken" in again.error_reason
+    graded = rescore(before, problems, {}, graders={"letter": lambda problem, texts: [WRONG for _ in texts]})
+    assert graded.outcomes == (("incorrect", "incorrect"), ("error", "incorrect"))
+    # Where it is not known how completions ended, an error may be one that was torn.
+    unknown = dataclasses.replace(before, finishes=())
+    assert rescore(unknown, problems, {"letter": first_letter}).outcomes == (
+        ("error", "incorrect"), ("error", "correct"),
+    )  # fmt: skip
+
+
+def test_what_cannot_be_judged_once_more():
+    problem = Problem("0", "Write a word.", "a", "letter")
+    before = evaluate_groups([scored(problem, ("an", "stop", WRONG))])
+    judges = {"letter": first_letter}
+    with pytest.raises(ValueError, match=r"1 problems of the evaluation are not among the 1 given, e.g. '0': pass all"):
+        rescore(before, [Problem("1", "", "", "letter")], judges)
+    with pytest.raises(ValueError, match="The id '0' appears twice"):
+        rescore(before, [problem, problem], judges)
+    with pytest.raises(ValueError, match=r"No verifier for \['letter'\]: there are \['math'\]"):
+        rescore(before, [problem], {"math": first_letter})
+    with pytest.warns(UserWarning, match="num_scorers=2 has no effect inline"):
+        rescore(before, [problem], judges, num_scorers=2)
