@@ -100,13 +100,20 @@ class Engine:
             a CPU multiples of 32 are the fastest.
           prompt_columns: the longest prompt.
           max_tokens: the longest completion.
-          dtype: of the matrix products; default: what the device is fast at.
+          dtype: of the matrix products, float32 or bfloat16; default: what the device is fast at.
           prefix_bytes: of the keys and values that are kept of prompts which may begin alike; 0 keeps none.
 
         Raises:
-          ValueError: the context has no room for the prompt and the completion, or a number is out of its range.
+          ValueError: the context has no room for the prompt and the completion, a number is out of its range, or the
+            dtype is another one.
         """
-        config = model.config
+        config, dtype = model.config, fast_dtype() if dtype is None else dtype
+        numbers = {"slots": slots, "prompt_columns": prompt_columns, "max_tokens": max_tokens}
+        for key, value in (numbers | {"seed": seed, "prefix_bytes": prefix_bytes}).items():
+            if not is_whole(value):
+                raise ValueError(f"{key} must be an integer, got {value!r}.")
+        if dtype not in ("float32", "bfloat16"):
+            raise ValueError(f'dtype must be "float32", "bfloat16" or None, got {dtype!r}.')
         if not 0 <= seed < 2**32:
             raise ValueError(f"seed must be in [0, 2**32), got {seed!r}.")
         if min(slots, prompt_columns, max_tokens) < 1:
@@ -120,7 +127,6 @@ class Engine:
             )
         self._config, self._tokenizer, self._seed = config, model.tokenizer, seed
         self._max_tokens, self._most = max_tokens, min(multiple(prompt_columns, PAGE), config.context - max_tokens)
-        dtype = dtype or fast_dtype()
         self._at = layout(slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens, dtype=dtype)
         self._programs = programs(config, dtype)
         self._prefixes = Prefixes(prefix_bytes, self._at.chunk)
@@ -134,6 +140,7 @@ class Engine:
         self._waiting: collections.deque[_Request] = collections.deque()
         self._finished: Finished = []  # That `step` has not returned yet.
         self._failures: collections.deque[str] = collections.deque()  # Of foreign code, not told yet.
+        self._broken = False  # In the middle of a step, or left there by one that raised: rows may lack a token.
         self._params: Params = {}
         self.version: int | None = None
 
@@ -145,18 +152,26 @@ class Engine:
     def load(self, params: Versioned) -> None:
         """Takes parameters, the tree of `transformer.engine_params` on the host.
 
+        After a step that raised, all is made anew.
+
         Raises:
           RuntimeError: something is being written under other parameters.
         """
         if self._alive:
-            raise RuntimeError("Engine.load: completions are being written; step until the engine is idle.")
-        self._params = {}  # The old ones go before the new ones come.
+            raise RuntimeError(
+                "Engine.load: completions are being written; step until the engine is idle, or cancel them."
+            )
+        self.version, self._params = None, {}  # The old ones go before the new ones come.
         self._params = from_host(params.params)
-        self.version = params.version
         self._prefixes.clear()
+        if self._broken:  # A thread may compute in its banks still.
+            self._waiting.clear()
+            self._rows = [[None] * self._at.width for _ in self._banks]
+            self._banks = [Bank(self._config, self._programs, self._at) for _ in self._banks]
         for bank in self._banks:  # Also where it did not grow: old parameters may have left what is not finite.
             bank.empty()
         self._blocks = []
+        self.version, self._broken = params.version, False
 
     def submit(
         self,
@@ -185,14 +200,18 @@ class Engine:
           reply_seconds: how long the environment may take for a reply. One that takes longer is left behind, and gives
             finish="error" too; whether that happens depends on the machine's load.
           max_turns: of the policy; one more is finish="turns".
-          on_token: told each token as it comes, in the thread of `step`; it may cancel requests. What it raises gives
-            finish="error".
+          on_token: told each token as it comes, in the thread of `step`; it may cancel requests, and neither submit
+            nor step. What it raises gives finish="error".
 
         Raises:
           ValueError: a prompt that is empty, too long or not of this vocabulary, a name that is taken, a wrong number,
-            or an environment or a listener that cannot be called.
+            options that are none, or an environment or a listener that cannot be called.
+          RuntimeError: a step is going on, or has raised.
         """
-        options = options or SamplingOptions()
+        self._check_whole("submit")
+        options = SamplingOptions() if options is None else options
+        if not isinstance(options, SamplingOptions):
+            raise ValueError(f"options must be SamplingOptions or None, got {options!r:.200} (request {name!r}).")
         tokens = np.asarray(prompt)
         if name in self._alive:
             raise ValueError(f"A request {name!r} is being written already: give each its own name.")
@@ -254,9 +273,13 @@ class Engine:
 
         Raises:
           FloatingPointError: the logits are not finite. Cancel what is alive, and load other parameters.
+          RuntimeError: no parameters are loaded, a listener calls it, or the last step raised, whatever it was: some
+            rows may lack a token then, so that none goes on. Cancel what is alive, and load parameters.
         """
         if self.version is None:
             raise RuntimeError("Engine.step: load parameters first.")
+        self._check_whole("step")
+        self._broken = True
         self._resume()
         self._fill()
         self._gather()
@@ -268,10 +291,18 @@ class Engine:
             limit = min(max(left, 0.0), _LONGEST_WAIT)
             concurrent.futures.wait(waiting, limit, return_when=concurrent.futures.FIRST_COMPLETED)
             self._resume()
+        self._broken = False
         while self._failures:  # Now that all rows are in order: a warning may be an error.
             warnings.warn(self._failures.popleft(), stacklevel=2)
         finished, self._finished = self._finished, []
         return finished
+
+    def _check_whole(self, method: str) -> None:
+        if self._broken:
+            raise RuntimeError(
+                f"Engine.{method}: a step is going on (a listener may only cancel), or one has raised, which leaves no "
+                "completion whole: cancel what is alive, and load parameters."
+            )
 
     def _written(self) -> list[_Row]:
         """What the slots hold."""
@@ -474,7 +505,8 @@ class Engine:
         row.policy_logprobs.append(policy_logprob)
         bank, forced = self._banks[row.bank], row.request.options.forced
         bank.token[row.slot] = token
-        bank.law.forced[row.slot] = forced[len(row.tokens)] if len(row.tokens) < len(forced) else -1
+        n = len(row.tokens)
+        bank.law.forced[row.slot] = forced[n] if n < len(forced) and not row.turns else -1
         request = row.request
         if request.on_token is None:
             return
@@ -518,7 +550,8 @@ class Engine:
 
     def _completion(self, row: _Row, finish: Literal["stop", "length", "turns", "error"]) -> Completion:
         assert self.version is not None
-        options, turn = row.request.options, row.tokens[row.turn :]
+        options, written = row.request.options, zip(row.tokens[row.turn :], row.mask[row.turn :], strict=True)
+        turn = [token for token, mask in written if mask]  # Another's tokens may have begun to come.
         # The token of the end is in no text, also where the tokenizer does not count it as special.
         ended = turn and (turn[-1] in options.stop_tokens or turn[-1] in self._tokenizer.ends)
         spoken = turn[:-1] if ended else turn

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import numbers
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +34,8 @@ _SLACK = 8  # Tokens before those that may hold a stop string: a decoder treats 
 class SamplingOptions:
     """How the completions of one prompt are sampled, and where they end. Checked when it is made.
 
+    Sequences, arrays too, become tuples.
+
     Attributes:
       temperature: 0 is greedy.
       top_k: keep the k most likely tokens; 0: all.
@@ -43,7 +46,8 @@ class SamplingOptions:
       stop_strings: end a turn where its text holds one, also if it spans tokens. The completion's text ends before
         it; its tokens are kept.
       banned: tokens that are never sampled.
-      forced: the first tokens of the completion, in place of sampled ones; their logprob under the law is 0.
+      forced: the first tokens of the policy's first turn, in place of sampled ones; their logprob under the law is 0.
+        Those that are left when the turn ends are dropped.
       seed: of this request's samples, uint32; None: the engine's.
     """
 
@@ -59,11 +63,20 @@ class SamplingOptions:
     seed: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("stop_tokens", "banned", "forced", "stop_strings"):
+            object.__setattr__(self, name, _as_tuple(name, getattr(self, name)))
+        for name in ("stop_tokens", "banned", "forced"):
+            if wrong := [t for t in getattr(self, name) if not is_whole(t)]:
+                raise ValueError(f"{name} must be a tuple of tokens (integers), got {wrong[:5]} in it.")
+            object.__setattr__(self, name, tuple(int(t) for t in getattr(self, name)))
+        for name in ("temperature", "top_p", "min_p"):
+            if not isinstance(value := getattr(self, name), numbers.Real):
+                raise ValueError(f"{name} must be a number, got {value!r}.")
         t = self.temperature
         if not (t == 0 or 1e-30 <= t <= 1e30):
             raise ValueError(f"temperature must be finite and >= 0 (0 is greedy, else 1e-30 to 1e30), got {t!r}.")
         for name in ("top_k", "max_tokens", "seed"):
-            if (value := getattr(self, name)) is not None and not is_whole(value):
+            if not is_whole(value := getattr(self, name)) and (value is not None or name == "top_k"):
                 raise ValueError(f"{name} must be an integer, got {value!r}.")
         if self.top_k < 0:
             raise ValueError(f"top_k must be at least 0 (0 keeps all tokens), got {self.top_k!r}.")
@@ -73,8 +86,10 @@ class SamplingOptions:
             raise ValueError(f"min_p must be in [0, 1] (0 keeps all tokens), got {self.min_p!r}.")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens!r}.")
-        if isinstance(self.stop_strings, str) or not all(isinstance(s, str) and s for s in self.stop_strings):
+        if not all(isinstance(s, str) and s for s in self.stop_strings):
             raise ValueError(f"stop_strings must be a tuple of strings that are not empty, got {self.stop_strings!r}.")
+        if wrong := [s for s in self.stop_strings if any("\ud800" <= c <= "\udfff" for c in s)]:
+            raise ValueError(f"stop_strings must be text that has an UTF-8 form (no lone surrogates), got {wrong!r}.")
         if both := set(self.banned) & set(self.forced):
             raise ValueError(f"The tokens {sorted(both)} are both banned and forced.")
         if self.seed is not None and not 0 <= self.seed < 2**32:
@@ -91,7 +106,7 @@ class SamplingOptions:
           ValueError: a token is outside the vocabulary, all of them are banned, or there is no room.
         """
         for name in ("stop_tokens", "banned", "forced"):
-            if wrong := [t for t in getattr(self, name) if not is_whole(t) or not 0 <= t < vocab_size]:
+            if wrong := [t for t in getattr(self, name) if not 0 <= t < vocab_size]:
                 raise ValueError(f"{name} has tokens outside the vocabulary of {vocab_size}: {wrong[:5]}.")
         if len(set(self.banned)) == vocab_size:
             raise ValueError("All tokens are banned: at least one must be left to sample.")
@@ -102,6 +117,15 @@ class SamplingOptions:
             )
         if len(self.forced) > (self.max_tokens or max_tokens):
             raise ValueError(f"{len(self.forced)} forced tokens are more than max_tokens allows.")
+
+
+def _as_tuple(name: str, value: object) -> tuple[Any, ...]:
+    """A copy of a sequence. Sets have no order, and iterators only one reading."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        kind = "strings that are not empty" if name == "stop_strings" else "tokens (integers)"
+        raise ValueError(f"{name} must be a tuple of {kind}, got {value!r:.200}.")
+    return tuple(value)
 
 
 def is_whole(value: object) -> bool:
@@ -147,7 +171,10 @@ def begin(
         except BaseException as error:  # Of foreign code; the engine reads it.
             reply.set_exception(error)
 
-    threading.Thread(target=answer, name="environment", daemon=True).start()
+    try:
+        threading.Thread(target=answer, name="environment", daemon=True).start()
+    except RuntimeError as error:  # The system has no more threads, and the other rows go on.
+        reply.set_exception(error)
     return reply
 
 
@@ -171,12 +198,17 @@ def in_words(error: BaseException) -> str:
 def stop_at(tokenizer: Tokenizer, turn: Sequence[int], strings: Sequence[str]) -> bool:
     """Whether the last token of a turn completes one of `strings`.
 
-    Only the last tokens are decoded: every token but a special one adds a byte or more.
+    Only the last tokens are decoded. Nearly every one adds a byte or more; where those that add nothing (special ones,
+    padding) leave too little text before the last token's own, more are.
     """
     if not strings:
         return False
     tail = max(len(string.encode()) for string in strings) + _SLACK
+    enough = max(map(len, strings)) + _SLACK // 2 + len(tokenizer.decode(turn[-1:]))
     text = tokenizer.decode(turn[-tail:])
+    while len(text) < enough and tail < len(turn):
+        tail *= 2
+        text = tokenizer.decode(turn[-tail:])
     return any(string in text for string in strings)
 
 

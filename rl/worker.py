@@ -18,6 +18,10 @@ from verifiers import Problem
 
 # (problem, tokens int32 [T] after the prompt, mask bool [T]: True where the policy wrote) -> tokens, None to stop.
 Environment = Callable[[Problem, np.ndarray, np.ndarray], Sequence[int] | None]
+_Done = dict[Hashable, list[Completion] | Exception]
+
+# Of parameters, prompts and logits, and of the device.
+_FAILURES = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,8 +74,10 @@ class RolloutWorker:
         self._names = itertools.count()
         self._changed = threading.Condition()  # Guards what follows; the engine belongs to whoever drives.
         self._waiting: list[_Request] = []
-        self._done: dict[Hashable, list[Completion]] = {}
+        self._done: _Done = {}
         self._driven = False
+        self._begun: set[Hashable] = set()  # What the engine holds; like the engine, of whoever drives.
+        self._loaded: int | None = None  # The version that the engine can go on with.
 
     def generate(self, draw: Draw, problem: Problem, params: Versioned) -> Later:
         """Begins to sample a group.
@@ -82,7 +88,8 @@ class RolloutWorker:
           params: what to sample from.
 
         Returns:
-          What finishes it: completions [G], in the order of their samples.
+          What finishes it: completions [G], in the order of their samples. It raises what keeps this group from them:
+          a prompt that is refused, parameters that cannot be loaded, logits that are not finite.
         """
         prompt = prompt_tokens(self._tokenizer, problem.prompt)
         with self._changed:
@@ -95,17 +102,20 @@ class RolloutWorker:
             with self._changed:
                 self._changed.wait_for(lambda: name in self._done or not self._driven)
                 if name in self._done:
-                    return self._done.pop(name)
+                    found = self._done.pop(name)
+                    if isinstance(found, Exception):
+                        raise found
+                    return found
                 self._driven = True
                 requests = self._admissible()
-            finished: list[tuple[Hashable, list[Completion]]] = []
+            done: _Done = {}
             try:
-                finished = self._step(requests)
+                self._drive(requests, done)
             finally:
                 with self._changed:
                     self._driven = False
-                    self._waiting[:0] = requests  # They could not begin: whoever waits for them must see why.
-                    self._done.update(finished)
+                    self._waiting[:0] = requests  # Where it was interrupted.
+                    self._done.update(done)
                     self._changed.notify_all()
 
     def _admissible(self) -> list[_Request]:
@@ -117,29 +127,61 @@ class RolloutWorker:
         if not self._waiting:
             return []
         version = min(request.params.version for request in self._waiting)
-        if version != self._engine.version and not self._engine.idle:
+        if version != self._loaded and self._begun:
             return []
         taken = [request for request in self._waiting if request.params.version == version]
         self._waiting = [request for request in self._waiting if request.params.version != version]
         return taken
 
-    def _step(self, requests: list[_Request]) -> list[tuple[Hashable, list[Completion]]]:
-        """Begins the requests, which are taken off the list one by one, and goes on with all that have begun."""
-        while requests:
-            request = requests[0]
-            if self._engine.version != request.params.version:
-                self._engine.load(request.params)
-            draw = request.draw
-            self._engine.submit(
-                request.name,
-                request.prompt,
-                samples=draw.samples,
-                options=SamplingOptions(temperature=draw.temperature),
-                stream=draw.stream,
-                index=draw.index,
-                environment=self._environment and functools.partial(self._environment, request.problem),
-                max_turns=self._max_turns,
-                reply_seconds=self._reply_seconds,
-            )
-            del requests[0]
-        return self._engine.step()
+    def _drive(self, requests: list[_Request], done: _Done) -> None:
+        """Begins the requests, which are taken off the list one by one, and goes on with all that have begun.
+
+        Args:
+          done: gets what is finished, and the error of each group that fails: whoever drives is not to suffer from
+            another's.
+        """
+        try:
+            while requests:
+                request = requests.pop(0)
+                self._begun.add(request.name)
+                try:
+                    self._begin(request)
+                except _FAILURES as error:
+                    done[request.name] = error
+                    self._begun.remove(request.name)
+            if self._begun:  # What a step that raised had finished belongs to nobody any more.
+                done.update((name, found) for name, found in self._engine.step() if name in self._begun)
+                self._begun -= done.keys()
+        except _FAILURES as error:
+            self._lose(error, done)
+        except Warning:  # That is to be an error: the engine is in order.
+            raise
+        except BaseException:
+            self._lose(RuntimeError("Sampling was interrupted: generate this group again."), done)
+            raise
+
+    def _begin(self, request: _Request) -> None:
+        if self._loaded != request.params.version:
+            self._loaded = None
+            self._engine.load(request.params)
+            self._loaded = request.params.version
+        draw = request.draw
+        self._engine.submit(
+            request.name,
+            request.prompt,
+            samples=draw.samples,
+            options=SamplingOptions(temperature=draw.temperature),
+            stream=draw.stream,
+            index=draw.index,
+            environment=self._environment and functools.partial(self._environment, request.problem),
+            max_turns=self._max_turns,
+            reply_seconds=self._reply_seconds,
+        )
+
+    def _lose(self, error: Exception, done: _Done) -> None:
+        """After a step that raised: all that has begun gets its error, and the engine parameters before it goes on."""
+        for name in self._begun:
+            self._engine.cancel(name)
+            done[name] = error
+        self._begun.clear()
+        self._loaded = None

@@ -179,7 +179,8 @@ def test_the_transport_of_bfloat16_is_exact():
         ({"options": SamplingOptions(banned=tuple(range(258)))}, "All tokens are banned"),
         ({"options": SamplingOptions(banned=(258,))}, r"banned has tokens outside the vocabulary of 258: \[258\]"),
         ({"options": SamplingOptions(forced=(-1,))}, "forced has tokens outside"),
-        ({"options": SamplingOptions(forced=(1.5,))}, r"forced has tokens outside the vocabulary of 258: \[1.5\]"),
+        ({"options": {}}, r"options must be SamplingOptions or None, got \{\} \(request 'x'\)"),
+        ({"options": {"top_k": 5}}, "options must be SamplingOptions or None"),
         ({"options": SamplingOptions(stop_tokens=(300,))}, "stop_tokens has tokens outside"),
     ],
 )
@@ -189,9 +190,24 @@ def test_a_bad_request_is_refused(changes, message):
         engine().submit("x", request.pop("prompt"), **request)
 
 
-def test_a_seed_out_of_range_is_refused():
-    with pytest.raises(ValueError, match=r"seed must be in \[0, 2\*\*32\), got -1"):
-        engine(seed=-1)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": -1}, r"seed must be in \[0, 2\*\*32\), got -1"),
+        ({"seed": 1.5}, "seed must be an integer, got 1.5"),
+        ({"slots": 8.5}, "slots must be an integer, got 8.5"),
+        ({"max_tokens": "12"}, "max_tokens must be an integer, got '12'"),
+        ({"prompt_columns": None}, "prompt_columns must be an integer, got None"),
+        ({"prefix_bytes": 1e9}, "prefix_bytes must be an integer"),
+        ({"slots": 0}, r"slots \(0\), .* must be at least 1"),
+        ({"dtype": "int8"}, 'dtype must be "float32", "bfloat16" or None, got \'int8\''),
+        ({"dtype": "float16"}, 'dtype must be "float32"'),
+        ({"dtype": ""}, 'dtype must be "float32"'),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        engine(**settings)
 
 
 def test_a_prompt_is_copied():

@@ -3,13 +3,14 @@
 import dataclasses
 import threading
 
+import jax
 import numpy as np
 import pytest
 import small
 from test_engine import assert_same_bits, engine, learner_logprobs
 
 import rl
-from policy import ByteTokenizer, Engine, SamplingOptions, TransformerConfig, from_scratch
+from policy import ByteTokenizer, Engine, SamplingOptions, TransformerConfig, from_scratch, layout
 from policy.memory import PAGE
 from policy.transformer import engine_params, to_host
 from policy.types import Versioned
@@ -100,6 +101,13 @@ def test_a_stop_string_that_spans_tokens_ends_the_text_before_it():
     assert_same_bits(dataclasses.replace(free, **{
         k: getattr(free, k)[: len(c.tokens)] for k in ("tokens", "mask", "logprobs", "policy_logprobs")
     }), c)  # fmt: skip
+
+
+def test_a_stop_string_is_seen_across_tokens_that_have_no_text():
+    first, *rest = ByteTokenizer().encode("END")
+    forced = SamplingOptions(forced=(first, *[0] * 9, *rest, 70, 70), stop_strings=("END",), banned=(1,))
+    c = run(engine(max_tokens=20), a={"options": forced})["a"]
+    assert (c.finish, c.text, len(c.tokens)) == ("stop", "", 12)
 
 
 def test_a_stop_token_is_kept_and_not_spoken():
@@ -273,6 +281,41 @@ def test_an_environment_appends_tokens_that_the_policy_reads():
         last = np.flatnonzero(~one.mask)[-1] + 1 if not one.mask.all() else 0
         spoken = one.tokens[last:-1] if one.tokens[-1] in Chatty.ends else one.tokens[last:]
         assert one.text == ByteTokenizer().decode(spoken)
+
+
+def test_forced_tokens_are_those_of_the_first_turn():
+    """What is left of them when it ends is dropped: it would have come after the reply, at other places."""
+    end, reply = Chatty.ends[0], lambda tokens, mask: [60] if mask.all() else None
+    done = run(
+        chatty(),
+        a={"options": SamplingOptions(forced=(5, end, 6, 7, 8, 9), max_tokens=8, seed=3), "environment": reply},
+        b={"options": SamplingOptions(forced=(5, end), max_tokens=8, seed=3), "environment": reply},
+    )
+    assert_same_bits(done["a"], done["b"])
+    assert done["a"].tokens[:3].tolist() == [5, end, 60]
+    assert done["a"].mask.tolist() == [True, True, False] + [True] * (len(done["a"].tokens) - 3)
+    assert done["a"].logprobs[3]  # It was sampled.
+
+
+def test_the_text_of_a_listener_that_fails_is_the_policys():
+    """Also in the middle of a reply."""
+    spoken, heard = ByteTokenizer().encode("Hi"), []
+
+    def listen(written):
+        heard.append(written.mask)
+        if heard.count(False) == 4:
+            raise KeyError("fourth")
+
+    with pytest.warns(UserWarning, match="KeyError: 'fourth'"):
+        c = run(
+            chatty(),
+            a={
+                "options": SamplingOptions(forced=(*spoken, Chatty.ends[0])),
+                "environment": lambda tokens, mask: ByteTokenizer().encode("THE TOOL"),
+                "on_token": listen,
+            },
+        )["a"]
+    assert (c.finish, c.text, c.mask.tolist()) == ("error", "Hi", [True] * 3 + [False] * 4)
 
 
 def test_who_answers_when_changes_no_bit():
@@ -451,6 +494,110 @@ def test_an_environment_that_leaves_the_process_leaves_its_row():
     assert run(chatty(), a={"environment": leaves})["a"].finish == "error"
 
 
+@pytest.mark.filterwarnings("ignore:The environment of")
+def test_an_environment_for_which_there_is_no_thread_changes_no_bit_of_others(monkeypatch):
+    alone = run(chatty(), b={"samples": 3})["b"]
+    start = threading.Thread.start
+
+    def limited(thread):
+        if thread.name == "environment":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    done = run(chatty(), a={"samples": 3, "environment": echo}, b={"samples": 3})
+    assert "error" in {c.finish for c in done["a"]}
+    for one, other in zip(alone, done["b"], strict=True):
+        assert_same_bits(one, other)
+
+
+# ------------------------------------------------------------------------------------------------ steps that raise
+
+
+class Wordless(ByteTokenizer):
+    """Cannot say what holds the token 200."""
+
+    def decode(self, tokens):
+        if 200 in tokens:
+            raise KeyError(200)
+        return super().decode(tokens)
+
+
+POSITIONED = dataclasses.replace(small.CONFIG, learned_positions=True)
+
+
+def no_number_at_40(version):
+    """Parameters whose logits are not finite from position 40 on."""
+    tree = jax.tree.map(lambda p: np.array(p * 4 if p.ndim == 2 else p), layout.random(POSITIONED, 0))
+    tree["positions"]["w"][40] = np.nan
+    return Versioned(version, to_host(engine_params(tree, np.dtype("float32"))))
+
+
+def interrupt(written):
+    if written.token == 201:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("changes", "load", "request_", "error"),
+    [
+        ({"tokenizer": Wordless()}, small.versioned, {"options": SamplingOptions(forced=(9, 200), stop_strings=("?",))},
+         KeyError),
+        ({}, small.versioned, {"options": SamplingOptions(forced=(9, 9, 201)), "on_token": interrupt},
+         KeyboardInterrupt),
+        ({"config": POSITIONED}, no_number_at_40, {"prompt": PROMPT * 4}, FloatingPointError),
+    ],
+    ids=["tokenizer", "interruption", "logits"],
+)  # fmt: skip
+def test_after_a_step_that_raised_nothing_goes_on_until_parameters_are_loaded(changes, load, request_, error):
+    """The rows that had not been written yet lack a token: what they became would be nobody's completion."""
+    model = dataclasses.replace(small.MODEL, **changes)
+    made = Engine(model, seed=7, slots=8, prompt_columns=32, max_tokens=12, dtype="float32")
+    made.load(load(3))
+    neighbor = {"samples": 3, "options": SamplingOptions(banned=(1, 200, 201))}
+    alone = run(made, b=neighbor)["b"]
+    made.submit("short", PROMPT, options=SamplingOptions(max_tokens=1))
+    made.submit("b", PROMPT, **neighbor)
+    made.submit("a", request_.get("prompt", PROMPT), **{k: v for k, v in request_.items() if k != "prompt"})
+    made.submit("c", PROMPT, samples=9)  # Some of them wait.
+    done = {}
+
+    def go_on():
+        while not made.idle:
+            done.update(made.step())
+
+    with pytest.raises(error):
+        go_on()
+    for call in (made.step, lambda: made.submit("d", PROMPT)):
+        with pytest.raises(RuntimeError, match="cancel what is alive, and load parameters"):
+            call()
+    made.cancel("a")
+    with pytest.raises(RuntimeError, match="cancel what is alive"):  # The guilty one's end is not enough.
+        made.step()
+    with pytest.raises(RuntimeError, match="or cancel them"):
+        made.load(load(4))
+    assert made.cancel("b")
+    assert made.cancel("c")
+    made.load(load(4))
+    made.submit("b", PROMPT, **neighbor)
+    go_on()
+    assert done.keys() == {"short", "b"}  # What was finished is not lost.
+    assert done["short"][0].version == 3
+    for one, other in zip(alone, done["b"], strict=True):
+        assert_same_bits(one, other)
+        assert other.version == 4
+
+
+def test_a_listener_cannot_step():
+    made = engine()
+    alone = run(made, b={"samples": 3})["b"]
+    with pytest.warns(UserWarning, match=r"listener of request 'a' failed: RuntimeError: Engine.step: .* only cancel"):
+        done = run(made, a={"on_token": lambda written: made.step()}, b={"samples": 3})
+    assert (done["a"].finish, len(done["a"].tokens)) == ("error", 1)
+    for one, other in zip(alone, done["b"], strict=True):
+        assert_same_bits(one, other)
+
+
 # ------------------------------------------------------------------------------------------------ the worker
 
 
@@ -483,6 +630,83 @@ def test_all_who_wait_for_parameters_that_cannot_be_loaded_are_told():
     for one in later:
         with pytest.raises(KeyError, match="embedding"):
             one.result()
+
+
+def groups(made, *asked):
+    """What a worker is asked for: (problem's text, parameters) of each group."""
+    return [
+        made.generate(Draw(0, i, 2, 1.0), Problem(f"p{i}", text, ""), params) for i, (text, params) in enumerate(asked)
+    ]
+
+
+def test_a_prompt_that_is_refused_is_its_own_groups_fault():
+    good = small.versioned()
+    alone = groups(worker(), ("?", good), ("?", good))[1].result()
+    long, beside = groups(made := worker(), ("x" * 65, good), ("?", good))
+    for one, other in zip(alone, beside.result(), strict=True):
+        assert_same_bits(one, other)
+    with pytest.raises(ValueError, match="1 to 64 tokens, got 65"):
+        long.result()
+    assert len(groups(made, ("?", good))[0].result()) == 2
+
+
+def test_logits_that_are_not_finite_are_the_fault_of_the_groups_of_their_version():
+    params = {
+        m: {n: np.full_like(x, np.nan) for n, x in leaves.items()} for m, leaves in small.versioned().params.items()
+    }
+    good = small.versioned(6)
+    alone = groups(worker(), ("?", good), ("?", good), ("?", good))[2].result()
+    made = worker()
+    first, second, third = groups(made, ("?", Versioned(5, params)), ("?", Versioned(5, params)), ("?", good))
+    for one, other in zip(alone, third.result(), strict=True):  # Whose call drives the two before.
+        assert_same_bits(one, other)
+    for bad in (first, second):
+        with pytest.raises(FloatingPointError, match="version 5 are not finite"):
+            bad.result()
+    (again,) = groups(made, ("?", Versioned(6, params)))  # The same number.
+    assert len(again.result()) == 2  # A version has one tree: it is not loaded again.
+
+
+def test_after_parameters_that_cannot_be_loaded_others_are():
+    made = worker()
+    first = groups(made, ("?", small.versioned(0)))[0].result()
+    with pytest.raises(KeyError, match="embedding"):
+        groups(made, ("?", Versioned(1, {})))[0].result()
+    for one, other in zip(first, groups(made, ("?", small.versioned(0)))[0].result(), strict=True):
+        assert_same_bits(one, other)
+
+
+def test_a_call_that_is_interrupted_tells_all_who_have_begun(monkeypatch):
+    made = worker()
+    first, second = groups(made, ("?", small.versioned()), ("?", small.versioned()))
+    decode = Engine._decode
+
+    def interrupted(*_):
+        monkeypatch.setattr(Engine, "_decode", decode)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "_decode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        first.result()
+    with pytest.raises(RuntimeError, match="interrupted: generate this group again"):
+        second.result()
+    assert len(groups(made, ("?", small.versioned()))[0].result()) == 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_worker_loses_nothing_where_a_warning_is_an_error():
+    first, second = groups(worker(environment=fails), ("?", small.versioned()), ("?", small.versioned()))
+    finishes, warned = set(), 0
+    for one in (first, second):
+        found = None
+        while found is None:
+            try:
+                found = one.result()
+            except UserWarning:
+                warned += 1
+        finishes |= {c.finish for c in found}
+    assert "error" in finishes
+    assert warned
 
 
 def tool(problem, tokens, mask):

@@ -209,6 +209,23 @@ def test_the_key_is_that_of_the_seed(seed):
         ({"top_k": -1}, "top_k must be at least 0"),
         ({"min_p": 1.5}, "min_p must be in"),
         ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
+        ({"top_k": None}, "top_k must be an integer, got None"),
+        ({"max_tokens": "5"}, "max_tokens must be an integer, got '5'"),
+        ({"temperature": "1"}, "temperature must be a number, got '1'"),
+        ({"temperature": None}, "temperature must be a number, got None"),
+        ({"top_p": "1"}, "top_p must be a number"),
+        ({"min_p": [0.1]}, "min_p must be a number"),
+        ({"stop_tokens": 5}, r"stop_tokens must be a tuple of tokens \(integers\), got 5"),
+        ({"stop_tokens": np.array(5)}, "stop_tokens must be a tuple of tokens"),
+        ({"banned": 5}, "banned must be a tuple of tokens"),
+        ({"banned": {5, 6}}, r"banned must be a tuple of tokens \(integers\), got \{5, 6\}"),
+        ({"forced": iter([5, 6])}, "forced must be a tuple of tokens"),
+        ({"forced": (1.5,)}, r"forced must be a tuple of tokens \(integers\), got \[1.5\] in it"),
+        ({"forced": np.zeros((2, 2), int)}, "forced must be a tuple of tokens"),
+        ({"forced": "56"}, "forced must be a tuple of tokens"),
+        ({"stop_strings": None}, "stop_strings must be a tuple of strings that are not empty, got None"),
+        ({"stop_strings": (5,)}, "stop_strings must be a tuple of strings"),
+        ({"stop_strings": ("a", "\ud800")}, r"no lone surrogates\), got \['\\ud800'\]"),
         ({"stop_strings": ("",)}, "stop_strings must be a tuple of strings that are not empty"),
         ({"stop_strings": "END"}, "stop_strings must be a tuple"),
         ({"banned": (3, 4), "forced": (4,)}, r"\[4\] are both banned and forced"),
@@ -219,6 +236,34 @@ def test_the_key_is_that_of_the_seed(seed):
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         SamplingOptions(**options)
+
+
+def test_sequences_of_options_are_copied():
+    banned = [5, 6]
+    options = SamplingOptions(
+        banned=banned, forced=np.array([7, 8]), stop_tokens=range(2), stop_strings=["a"], top_k=np.int64(3)
+    )
+    banned.append(9)
+    assert options == SamplingOptions(banned=(5, 6), forced=(7, 8), stop_tokens=(0, 1), stop_strings=("a",), top_k=3)
+    assert [type(token) for token in options.forced] == [int, int]
+    hash(options)
+
+
+class Long(ByteTokenizer):
+    """Its token 258 is a long piece of text."""
+
+    vocab_size = 259
+
+    def decode(self, tokens):
+        return "".join("ND and more" if t == 258 else super(Long, self).decode([t]) for t in tokens)
+
+
+@pytest.mark.parametrize("pads", [0, 7, 8, 9, 40])
+def test_stop_strings_span_tokens_without_a_text(pads):
+    tokens = [*Long().encode("text E"), *[0] * pads, 258]
+    assert stop_at(Long(), tokens, ("END",))
+    assert not stop_at(Long(), tokens[:-1], ("END",))
+    assert not stop_at(Long(), [*tokens, *[70] * 40], ("END",))
 
 
 def test_stop_strings_span_tokens_and_characters():
