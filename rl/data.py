@@ -70,13 +70,15 @@ def load_problems(
       name: of the configuration of a hub dataset ("main").
       id: a column, or a function row -> text, that is unique. Default: the dataset and the row's number.
       metadata: a function row -> whatever else the verifier reads, or {"solution": a completion that is right}.
-      limit: take only the first rows.
+      limit: take only the first so many rows.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file is not what its ending says, a column is missing, an answer is no JSON data, metadata are no
-        object, or an id appears twice.
+      ValueError: the file is not what its ending says, a folder is no dataset, a column is missing, an answer is no
+        JSON data, metadata are no object, an id appears twice, or the limit is no number of rows.
     """
+    if limit is not None and (not isinstance(limit, (int, np.integer)) or isinstance(limit, bool) or limit < 1):
+        raise ValueError(f"limit must be a whole number of rows, at least 1, or None for all, got {limit!r}.")
     rows, dataset = _rows(source, split, name)
     problems: list[Problem] = []
     for number, row in enumerate(itertools.islice(_decoded(rows, dataset), limit)):
@@ -195,12 +197,16 @@ def _rows(source: str | pathlib.Path | Sequence[Row], split: str, name: str | No
 def _hub_rows(source: str, split: str, name: str | None) -> Iterable[Row]:
     # They cost a second, and only this function needs them.
     import datasets
-    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
+    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError, DatasetsError
 
     try:
         return datasets.load_dataset(source, name, split=split)  # pyright: ignore[reportReturnType]
     except (DatasetNotFoundError, DataFilesNotFoundError) as error:
         raise FileNotFoundError(f"No dataset {source!r}: it is no local file, and not on the hub ({error}).") from error
+    except DatasetsError as error:
+        what = f"The folder {source} is no dataset" if pathlib.Path(source).is_dir() else f"{source!r} cannot be read"
+        why = " ".join(str(error.__cause__ or error).split())
+        raise ValueError(f"{what} ({why:.300}): give the path of a .jsonl, .json, .csv or .parquet file.") from error
     except ConnectionError as error:
         raise FileNotFoundError(
             f"{source!r} is no local file, and the Hugging Face hub cannot be reached ({error}): "
@@ -213,9 +219,11 @@ def _jsonl_rows(path: pathlib.Path) -> Iterator[Row]:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 try:
-                    row = _from_json(line)
-                except json.JSONDecodeError as error:
-                    raise ValueError(f"{path}, line {number} is not JSON: {error}.") from error
+                    row = _from_json(line.rstrip("\n"))
+                except json.JSONDecodeError as error:  # Which counts lines of its own.
+                    raise ValueError(
+                        f"{path}, line {number} is not JSON: {error.msg} (column {error.colno})."
+                    ) from error
                 except ValueError as error:
                     raise ValueError(f"{path}, line {number} cannot be read: {error}.") from error
                 yield row

@@ -130,6 +130,20 @@ def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(path):
     bad(path, "There is no file", FileNotFoundError)
 
 
+@pytest.mark.parametrize("limit", [-1, 0, "3", 1.5, True])
+def test_a_limit_is_a_number_of_rows(limit):
+    bad(ROWS, f"limit must be a whole number of rows, at least 1, or None for all, got {limit!r}", limit=limit)
+
+
+def test_a_folder_that_is_no_dataset_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "run"  # It holds files of many kinds.
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"question": "x", "answer": "1"}\n')
+    (folder / "b.jsonl").write_text('{"step": 3}\n')
+    bad(str(folder), f"^The folder {folder} is no dataset .*: give the path of a .jsonl, .json, .csv or .parquet file")
+
+
 def test_the_hub_out_of_reach_is_one_clear_error(monkeypatch):
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     bad("no-such-owner/no-such-dataset", "is no local file, and", FileNotFoundError)
@@ -137,7 +151,9 @@ def test_the_hub_out_of_reach_is_one_clear_error(monkeypatch):
 
 def test_broken_files_name_the_place(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"question": "x", "answer": "1"}\n{"question": \n')
-    bad(tmp_path / "a.jsonl", "a.jsonl, line 2 is not JSON")
+    bad(tmp_path / "a.jsonl", r"a.jsonl, line 2 is not JSON: Expecting value \(column 14\)\.$")
+    (tmp_path / "a.jsonl").write_text('{"question": "x", "answer": "1"}\n{"question": "y')
+    bad(tmp_path / "a.jsonl", r"a.jsonl, line 2 is not JSON: Unterminated string starting at \(column 14\)\.$")
     (tmp_path / "b.json").write_text('{"question": "x"}\n{"question": "y"}\n')
     bad(tmp_path / "b.json", "name it .jsonl")
     (tmp_path / "c.json").write_text('{"question": "x"}')
