@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from policy import Model, prompt_tokens
 from rl.config import RunConfig
-from verifiers import Problem
-from verifiers.contract import check_golds, spread
+from verifiers import Problem, contract
+from verifiers.contract import HANGS, check_golds, golds, late, spread
 from verifiers.pool import shared
 
 TRIED = 200  # Problems of a verifier whose gold answers are tried, spread over all of them.
@@ -32,12 +32,18 @@ class Finding:
         return self.message
 
 
-def preflight(config: RunConfig) -> list[Finding]:
+def preflight(config: RunConfig, on_event: Callable[..., None] | None = None) -> list[Finding]:
     """Tries everything that can be tried without the policy's weights.
 
     Every prompt is turned into tokens; ids are compared; and each verifier judges the gold answers of its
     problems, at most `TRIED` of them, which it must accept, and gold answers of others, which it must not.
-    Graders are not tried: they may cost money.
+    One gold of each comes first, so that a verifier that hangs is soon known. Graders are not tried: they may cost
+    money.
+
+    Args:
+      config: what is tried.
+      on_event: called as `on_event("progress", what=..., done=..., of=...)` before each verifier is tried, e.g. a
+        `Console`.
     """
     problems = (*config.problems, *config.held_out)
     lengths = _prompt_lengths(config.model, problems)
@@ -45,7 +51,7 @@ def preflight(config: RunConfig) -> list[Finding]:
         *_length_findings(config, problems, lengths),
         *_id_findings(config),
         *_mesh_findings(config),
-        *(finding for key in config.verifiers for finding in _gold_findings(config, key)),
+        *_verifier_findings(config, on_event),
     ]
 
 
@@ -64,8 +70,6 @@ def fit(config: RunConfig) -> tuple[RunConfig, int]:
     fits = [length <= room for length in lengths]
     kept = [problem for problem, fit in zip(problems[:split], fits, strict=False) if fit]
     held_out = [problem for problem, fit in zip(problems[split:], fits[split:], strict=True) if fit]
-    if not kept:
-        raise ValueError(f"No prompt leaves room for {config.max_tokens} tokens: nothing is left to learn from.")
     longest = max(length for length, fit in zip(lengths, fits, strict=True) if fit)
     if all(fits):
         return config, longest
@@ -100,6 +104,9 @@ def _prompt_length(model: Model, problem: Problem) -> int:
 def _length_findings(config: RunConfig, problems: Sequence[Problem], lengths: list[int]) -> list[Finding]:
     empty = [Finding(message) for message in _empty(problems, lengths)]
     long = _long(config.model, problems, lengths, config.max_tokens)
+    room = config.model.config.context - config.max_tokens
+    if not any(0 < length <= room for length in lengths[: len(config.problems)]):  # To leave them out would not help.
+        return [*empty, *(Finding(f"{message} Nothing is left to learn from.") for message in long)]
     if config.drop_long:
         return [*empty, *(Finding(f"Left out (drop_long): {message}", fatal=False) for message in long)]
     return [*empty, *(Finding(f"{message} Or set drop_long=True to leave them out.") for message in long)]
@@ -159,23 +166,62 @@ def _mesh_findings(config: RunConfig) -> list[Finding]:
     return []
 
 
-def _gold_findings(config: RunConfig, key: str) -> list[Finding]:
-    problems = [p for p in (*config.problems, *config.held_out) if p.verifier == key]
-    tried = spread(problems, TRIED)
-    wrong = check_golds(config.verifiers[key], tried, shared()).findings
-    if not wrong:
-        return []
+def _verifier_findings(config: RunConfig, on_event: Callable[..., None] | None) -> list[Finding]:
+    problems = {
+        key: [problem for problem in (*config.problems, *config.held_out) if problem.verifier == key]
+        for key in config.verifiers
+    }
+    findings = []
+    for key, theirs in problems.items():
+        if odd := [message for problem in theirs if (message := _odd_answer(problem))]:
+            more = f" So it is with {len(odd) - 1} more of the verifier {key!r}." if len(odd) > 1 else ""
+            findings.append(Finding(odd[0] + more))
+            problems[key] = []  # They have no golds to try.
+    keys = [key for key, theirs in problems.items() if theirs]
+
+    def tell(done: int) -> None:
+        if on_event is not None:
+            on_event("progress", what="preflight: verifiers tried", done=done, of=len(keys))
+
+    tell(0)
+    pool = shared()
+    first = [(config.verifiers[key], problems[key][0], golds(problems[key][0])[0]) for key in keys]
+    verdicts = dict(pool.verify(first))
+    for place, key in enumerate(keys):
+        tell(place)
+        _, problem, text = first[place]
+        if late(verdicts[place], pool):
+            wrong: Sequence[contract.Finding] = [contract.Finding(problem.id, HANGS, text, verdicts[place])]
+            tried = "one gold"
+        else:
+            some = spread(problems[key], TRIED)
+            report = check_golds(config.verifiers[key], some, pool)
+            wrong = report.findings
+            tried = f"{report.tried[HANGS]} golds" if HANGS in report.tried else str(len(some))
+        if wrong:
+            findings.append(_gold_finding(key, wrong, f"{tried} of its {len(problems[key])} problems tried"))
+    return findings
+
+
+def _odd_answer(problem: Problem) -> str:
+    """What is wrong with an answer that nobody knows how to write in a completion; "" where nothing is."""
+    try:
+        golds(problem)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _gold_finding(key: str, wrong: Sequence[contract.Finding], tried: str) -> Finding:
     kinds = collections.Counter(finding.what for finding in wrong)
-    return [
-        Finding(
-            f"The verifier {key!r} judges known answers wrongly ({len(tried)} of its {len(problems)} problems tried): "
-            + ", ".join(f"{count} × {what}" for what, count in kinds.items())
-            + "".join(f"\n  {finding}" for finding in wrong[:SHOWN])
-            + (f"\n  … and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else "")
-            + "\n  Mend the verifier or the answers. Where an answer alone is no completion, give one in "
-            + 'Problem.metadata["solution"].'
-        )
-    ]
+    return Finding(
+        f"The verifier {key!r} judges known answers wrongly ({tried}): "
+        + ", ".join(f"{count} × {what}" for what, count in kinds.items())
+        + "".join(f"\n  {finding}" for finding in wrong[:SHOWN])
+        + (f"\n  … and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else "")
+        + "\n  Mend the verifier or the answers. Where an answer alone is no completion, give one in "
+        + 'Problem.metadata["solution"].'
+    )
 
 
 def _some(items: Sequence[str]) -> str:

@@ -1,10 +1,14 @@
 """`verifiers.check`: good verifiers pass, and each kind of bad one is found out."""
 
+import datetime
+import decimal
 import json
 import os
 import random
 import threading
+import time
 
+import numpy as np
 import pytest
 
 import verifiers
@@ -110,6 +114,61 @@ def own_process(problem, completion):
 @pytest.mark.parametrize("verifier", [moody, own_process])
 def test_a_verifier_that_judges_otherwise_the_second_time(pool, verifier):
     assert "another verdict the second time" in clauses(check(verifier, PROBLEMS, pool=pool))
+
+
+def counts(problem, completion):
+    problem.metadata["n"] = problem.metadata.get("n", 0) + 1
+    return problem.metadata["n"] == 1 and completion.strip() == problem.answer
+
+
+def consumes(problem, completion):
+    return completion.strip() == str(problem.answer.pop() if problem.answer else None)
+
+
+def test_a_verifier_that_changes_the_problem(pool):
+    report = check(counts, PROBLEMS, pool=pool)
+    assert clauses(report) == {"the problem is changed"}
+    assert "it changed the problem's metadata: copy what must change" in str(report)
+    lists = [Problem(str(i), "?", [i], metadata={"solution": str(i), "when": datetime.date.today()}) for i in range(3)]
+    report = check(consumes, lists, pool=pool)
+    assert "it changed the problem's answer" in str(report)
+
+
+def test_a_verifier_that_hangs_is_given_up_on():
+    def hangs(problem, completion):
+        time.sleep(100)
+
+    def hangs_on_much(problem, completion):
+        if len(completion) > 10_000:
+            time.sleep(100)
+        return exact(problem, completion)
+
+    with Pool(workers=2, seconds=1, cache=False) as pool:
+        report = check(hangs, PROBLEMS, pool=pool)
+        assert [finding.what for finding in report.findings] == ["no verdict in time, the rest not tried"] * 3
+        assert "hangs: It made no progress for 1 s." in str(report)
+        report = check(hangs_on_much, PROBLEMS, pool=pool)
+        assert [finding.what for finding in report.findings] == ["no verdict in time, the rest not tried"] * 3
+        assert report.tried["own gold refused"] == 20
+        [one] = check_golds(lambda p, c: p.answer != "1" or time.sleep(100), PROBLEMS[:3], pool, others=0).findings
+        assert (one.problem, one.what) == ("sum/0", "own gold is no answer")  # Two are no reason to end.
+
+
+ODD = [{3}, b"3", np.int64(3), np.arange(2), decimal.Decimal(3), datetime.date(2026, 1, 1), {(1, 2): 3}]
+
+
+@pytest.mark.parametrize("answer", ODD, ids=repr)
+def test_an_answer_that_nobody_knows_how_to_write(pool, answer):
+    with pytest.raises(
+        ValueError, match=r"^The answer of problem 'odd' is .*: it must be text, a number, or a list or"
+    ):
+        check(always, [Problem("odd", "?", answer), *PROBLEMS], pool=pool)
+
+    def same(problem, completion):
+        return completion == repr(problem.answer)
+
+    shown = Problem("odd", "?", answer, metadata={"solution": repr(answer)})
+    assert check(same, [shown, Problem("other", "?", "5", metadata={"solution": "'5'"})], pool=pool).passed
 
 
 def first_box_or_last(problem, completion):

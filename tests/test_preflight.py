@@ -1,7 +1,9 @@
 """Every fault that can be found before the run: each is made, and its message read."""
 
 import dataclasses
+import time
 
+import numpy as np
 import pytest
 from test_run import SHAPE, exactly, make_config
 
@@ -58,6 +60,56 @@ def test_a_verifier_that_judges_known_answers_wrongly(verifier, what):
 def test_what_a_verifier_raises_is_named():
     [message] = messages(make_config(verifiers={"math": raises}))
     assert "ZeroDivisionError: oh" in message
+
+
+def test_an_answer_that_nobody_knows_how_to_write():
+    odd = [Problem(f"odd/{i}", "1+1=", np.int64(2)) for i in range(3)]
+    good = Problem("good", "2+2=", "4")
+    [message] = messages(make_config(problems=[good, *odd]))
+    assert message == (
+        f"The answer of problem 'odd/0' is {np.int64(2)!r} (int64): it must be text, a number, or a list or an object "
+        'of them. If it must not, give a completion that is right in Problem.metadata["solution"]. So it is with 2 '
+        "more of the verifier 'math'."
+    )
+
+    def same(problem, completion):
+        return completion == f"it is {problem.answer + 0}"
+
+    shown = [dataclasses.replace(problem, metadata={"solution": "it is 2"}) for problem in odd]
+    assert messages(make_config(problems=shown, verifiers={"math": same})) == []
+
+
+def test_a_verifier_that_hangs_is_given_up_on(monkeypatch, tmp_path):
+    begun = tmp_path / "begun"
+
+    def hangs(problem, completion):
+        with begun.open("a") as file:
+            file.write("x")
+        time.sleep(100)
+
+    def hangs_on_large(problem, completion):
+        if int(problem.answer) > 10:
+            time.sleep(100)
+        return completion == problem.answer
+
+    keys = {"hangs": hangs, "large": hangs_on_large, "good": verifiers.exact}
+    problems = [Problem(f"{key}/{i}", f"{i}+{i}=", str(2 * i), key) for key in keys for i in range(25)]
+    told = []
+    with Pool(workers=2, seconds=1) as pool:
+        monkeypatch.setattr("rl.preflight.shared", lambda: pool)
+        config = make_config(problems=problems, verifiers=keys)
+        first, second = map(str, preflight(config, lambda kind, **fields: told.append((kind, fields))))
+    assert first.startswith(
+        "The verifier 'hangs' judges known answers wrongly (one gold of its 25 problems tried): 1 × no verdict in "
+        "time, the rest not tried\n  hangs/0: "
+    )
+    assert "hangs: It made no progress for 1 s." in first
+    assert begun.stat().st_size == 1
+    assert "The verifier 'large' judges known answers wrongly (" in second
+    assert "): 3 × no verdict in time, the rest not tried\n" in second
+    assert [(kind, fields["done"], fields["of"]) for kind, fields in told] == [
+        ("progress", 0, 3), ("progress", 0, 3), ("progress", 1, 3), ("progress", 2, 3),
+    ]  # fmt: skip
 
 
 def test_many_problems_are_tried_evenly():
@@ -117,14 +169,22 @@ def test_drop_long_drops_and_counts():
 
 
 def test_nothing_left_is_an_error():
-    with pytest.raises(ValueError, match="nothing is left to learn from"):
-        fit(make_config(problems=LONG[:2], drop_long=True))
-
-
-def test_no_room_for_any_prompt():
-    [finding] = preflight(make_config(max_tokens=64))
+    config = make_config(problems=LONG[:2], held_out=[Problem("held", "9+9=", "18")], drop_long=True)
+    with pytest.raises(ValueError, match="Nothing is left to learn from"):
+        fit(config)
+    [finding] = preflight(config)
     assert finding.fatal
-    assert "max_tokens (64) leaves no room for a prompt in the context of 64 tokens" in finding.message
+    assert "drop_long" not in finding.message
+    assert messages(dataclasses.replace(config, drop_long=False)) == [finding.message]
+
+
+@pytest.mark.parametrize("drop_long", [False, True])
+def test_no_room_for_any_prompt(drop_long):
+    [finding] = preflight(make_config(max_tokens=64, drop_long=drop_long))
+    assert finding.fatal
+    assert finding.message == (
+        "max_tokens (64) leaves no room for a prompt in the context of 64 tokens. Nothing is left to learn from."
+    )
 
 
 def test_an_empty_prompt_is_refused():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
 import random
 import statistics
@@ -14,6 +16,7 @@ from verifiers.types import Outcome, Problem, Verdict, Verifier
 
 TRIED = 50  # Problems on which more is tried than their golds, spread over all.
 SHOWN = 3  # Findings that a report lists for each test.
+LATE = 3  # Completions without a verdict in time, after which a verifier is tried no more: each may cost a minute.
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,13 +77,18 @@ class Report:
 
 REFUSED, NO_ANSWER, ANOTHERS = "own gold refused", "own gold is no answer", "another's gold accepted"
 NOTHING, BROKEN, DIFFERENT = "no answer, and rewarded", "an error on a completion", "another verdict the second time"
+CHANGED, HANGS = "the problem is changed", "no verdict in time, the rest not tried"
 
 
 def golds(problem: Problem) -> tuple[str, ...]:
-    r"""Completions of which the verifier must accept one: `metadata["solution"]`, else the answer, bare and boxed."""
+    r"""Completions of which the verifier must accept one: `metadata["solution"]`, else the answer, bare and boxed.
+
+    Raises:
+      ValueError: there is no solution, and the answer is no JSON data, so that nobody knows how it is written.
+    """
     if "solution" in problem.metadata:
         return (str(problem.metadata["solution"]),)
-    answer = _text(problem.answer)
+    answer = _text(problem)
     return (answer, f"\\boxed{{{answer}}}")
 
 
@@ -90,7 +98,8 @@ def check_golds(
     """Tries every problem's own gold, which must be accepted, and golds of others, which must not be.
 
     A gold of another problem counts only where the answers differ, and is not tried where a problem has
-    `metadata["solution"]`: a constraint ("at most ten words") may rightly accept it.
+    `metadata["solution"]`: a constraint ("at most ten words") may rightly accept it. It ends early where `LATE` golds
+    got no verdict in the pool's time.
 
     Args:
       verifier: what is tried.
@@ -98,8 +107,17 @@ def check_golds(
       pool: where it is tried.
       others: golds of other problems to try on each problem.
       seed: of the choice of others.
+
+    Raises:
+      ValueError: an answer is no JSON data, as in `golds`.
     """
     trial = _Trial(verifier, pool)
+    with contextlib.suppress(_HangsError):
+        _try_golds(trial, problems, others, seed)
+    return trial.report()
+
+
+def _try_golds(trial: _Trial, problems: Sequence[Problem], others: int, seed: int) -> None:
     own = trial.judge([(problem, text) for problem in problems for text in golds(problem)])
     accepted = {problem.id for problem, _, verdict in own if verdict.outcome is Outcome.CORRECT}
     last = {problem.id: (problem, text, verdict) for problem, text, verdict in own}
@@ -113,13 +131,12 @@ def check_golds(
         if problem.id in accepted and "solution" not in problem.metadata:
             for index in choose.sample(range(len(problems)), min(others, len(problems))):
                 other = problems[index]
-                if "solution" not in other.metadata and _differ(problem.answer, other.answer):
+                if "solution" not in other.metadata and _differ(problem, other):
                     swaps += [(problem, text) for text in golds(other)]
     trial.tried[ANOTHERS] = len(swaps)
     for problem, text, verdict in trial.judge(swaps):
         if verdict.outcome is Outcome.CORRECT:
             trial.find(problem.id, ANOTHERS, text, verdict)
-    return trial.report()
 
 
 def check(
@@ -128,15 +145,16 @@ def check(
     """Tries whatever a run relies on.
 
     The golds (`check_golds`); completions without an answer, which must earn nothing; that no completion makes the
-    verifier raise; that it judges the same in the same way, also in another process and beside others; the tricks of
-    `tricks`. It is brought to worker processes, so it must be picklable.
+    verifier raise; that it judges the same in the same way, also in another process and beside others; that it leaves
+    the problem as it is, which others may read after it; the tricks of `tricks`. It is brought to worker processes, so
+    it must be picklable. It ends early where `LATE` completions got no verdict in the pool's time.
 
     Args:
       verifier, problems, others, seed: as in `check_golds`.
       pool: where it is tried. Default: an own one of two workers.
 
     Raises:
-      ValueError: there are no problems.
+      ValueError: there are no problems, or an answer is no JSON data, as in `golds`.
     """
     if not problems:
         raise ValueError("check: there are no problems to try the verifier on.")
@@ -144,7 +162,20 @@ def check(
         with Pool(workers=2, cache=False) as own:
             return check(verifier, problems, others=others, seed=seed, pool=own)
     first = check_golds(verifier, problems, pool, others=others, seed=seed)
+    if any(finding.what == HANGS for finding in first.findings):
+        return first
     trial = _Trial(verifier, pool)
+    with contextlib.suppress(_HangsError):
+        _try_more(trial, problems)
+    refused = {finding.problem for finding in first.findings if finding.what == NO_ANSWER}  # Said already.
+    trial.tried[BROKEN] = len(trial.seconds)
+    for (problem, text), verdict in trial.broken:
+        if problem.id not in refused:
+            trial.find(problem.id, BROKEN, text, verdict)
+    return _joined(first, trial.report())
+
+
+def _try_more(trial: _Trial, problems: Sequence[Problem]) -> None:
     some = spread(problems, TRIED)
     constant = {
         "nothing": "", "blanks": " \n\t ", "punctuation": "?!... --- ,,, ;;;", "control characters": "\0\x1b[31m\x07�",
@@ -162,7 +193,7 @@ def check(
             trial.find(rewarded[0][0].id, NOTHING, name, rewarded[0][1])
     for problem in some:
         if "solution" not in problem.metadata and (wrong := _wrong(problem, problems)) is not None:
-            made = tricks(_text(problem.answer), wrong, _prompt(problem))
+            made = tricks(_text(problem), wrong, _prompt(problem))
             judged = trial.judge([(problem, text) for text in made.values()])
             for name, (_, text, verdict) in zip(made, judged, strict=True):
                 _add(trial.tried, f"rewarded: {name}", 1)
@@ -175,12 +206,11 @@ def check(
         verdicts = [judged[place + half][2] for judged in rounds for half in (0, len(again))]
         if any(verdict != verdicts[0] for verdict in verdicts):
             trial.find(problem.id, DIFFERENT, text, next(v for v in verdicts if v != verdicts[0]))
-    refused = {finding.problem for finding in first.findings if finding.what == NO_ANSWER}  # Said already.
-    trial.tried[BROKEN] = len(trial.seconds)
-    for (problem, text), verdict in trial.broken:
-        if problem.id not in refused:
-            trial.find(problem.id, BROKEN, text, verdict)
-    return _joined(first, trial.report())
+    watched = trial.judge(((problem, text) for problem in some for text in golds(problem)), watched=True)
+    trial.tried[CHANGED] = len(watched)
+    for problem, text, verdict in watched:
+        if verdict.outcome is Outcome.INCORRECT:
+            trial.find(problem.id, CHANGED, text, verdict)
 
 
 _INJECTION = (
@@ -206,6 +236,10 @@ def tricks(answer: str, wrong: str, prompt: str) -> dict[str, str]:
     return made
 
 
+class _HangsError(Exception):
+    """Too many completions got no verdict in time: the findings say which."""
+
+
 class _Trial:
     """Verdicts of one verifier as they are collected."""
 
@@ -215,12 +249,34 @@ class _Trial:
         self.findings: list[Finding] = []
         self.seconds: list[float] = []
         self.broken: list[tuple[tuple[Problem, str], Verdict]] = []  # What was an `ERROR`.
+        self._late = 0
 
-    def judge(self, items: Iterable[tuple[Problem, str]]) -> list[tuple[Problem, str, Verdict]]:
+    def judge(
+        self, items: Iterable[tuple[Problem, str]], *, watched: bool = False
+    ) -> list[tuple[Problem, str, Verdict]]:
+        """Verdicts of the verifier; if `watched`, on whether it leaves the problem as it is, which count nowhere else.
+
+        Raises:
+          _HangsError: with these, `LATE` were not given in time. The rest are not waited for.
+        """
         items = list(items)
-        verdicts = dict(self._pool.verify((self._verifier, problem, text) for problem, text in items))
-        self.seconds += [verdict.seconds for verdict in verdicts.values()]
-        self.broken += [(items[i], verdict) for i, verdict in verdicts.items() if verdict.outcome is Outcome.ERROR]
+        verifier: Verifier = functools.partial(_leaves, self._verifier) if watched else self._verifier
+        verdicts: dict[int, Verdict] = {}
+        for i, verdict in self._pool.verify((verifier, problem, text) for problem, text in items):
+            verdicts[i] = verdict
+            self._late += late(verdict, self._pool)
+            if self._late == LATE:
+                break
+        if not watched or self._late == LATE:
+            self.seconds += [verdict.seconds for verdict in verdicts.values()]
+            self.broken += [(items[i], verdict) for i, verdict in verdicts.items() if verdict.outcome is Outcome.ERROR]
+        if self._late == LATE:
+            hung = [(item, verdict) for item, verdict in self.broken if late(verdict, self._pool)]
+            self.broken = [(item, verdict) for item, verdict in self.broken if not late(verdict, self._pool)]
+            self.tried[HANGS] = len(self.seconds)
+            for (problem, text), verdict in hung:
+                self.find(problem.id, HANGS, text, verdict)
+            raise _HangsError
         return [(problem, text, verdicts[i]) for i, (problem, text) in enumerate(items)]
 
     def find(self, problem: str, what: str, completion: str, verdict: Verdict) -> None:
@@ -228,6 +284,27 @@ class _Trial:
 
     def report(self) -> Report:
         return Report(self.tried, tuple(self.findings), tuple(self.seconds))
+
+
+def late(verdict: Verdict, pool: Pool) -> bool:
+    """Whether there is no verdict because the pool's time ran out."""
+    return verdict.outcome is Outcome.ERROR and verdict.seconds >= pool.seconds
+
+
+def _leaves(verifier: Verifier, problem: Problem, completion: str) -> Verdict:
+    """Whether a verifier leaves the problem as it is. Pickles are compared: not all that a problem may hold can be."""
+    import cloudpickle  # As a pool does.
+
+    names = [field.name for field in dataclasses.fields(problem)]
+    before = [cloudpickle.dumps(getattr(problem, name)) for name in names]
+    verifier(problem, completion)
+    changed = [
+        name for name, was in zip(names, before, strict=True) if cloudpickle.dumps(getattr(problem, name)) != was
+    ]
+    if changed:
+        reason = f"it changed the problem's {' and '.join(changed)}: copy what must change"
+        return Verdict(0, Outcome.INCORRECT, reason=reason)
+    return Verdict(1, Outcome.CORRECT)
 
 
 def spread(problems: Sequence[Problem], count: int) -> list[Problem]:
@@ -247,12 +324,23 @@ def _add(counts: dict[str, int], name: str, count: int) -> None:
 
 def _wrong(problem: Problem, problems: Sequence[Problem]) -> str | None:
     """Another problem's answer that is not this one's."""
-    others = (p for p in problems if "solution" not in p.metadata and _differ(problem.answer, p.answer))
-    return next((_text(other.answer) for other in others), None)
+    others = (p for p in problems if "solution" not in p.metadata and _differ(problem, p))
+    return next((_text(other) for other in others), None)
 
 
-def _text(answer: object) -> str:
-    return answer if isinstance(answer, str) else json.dumps(answer)
+def _text(problem: Problem) -> str:
+    """The answer as it is written in a completion."""
+    answer = problem.answer
+    if isinstance(answer, str):
+        return answer
+    try:
+        return json.dumps(answer)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError(
+            f"The answer of problem {problem.id!r} is {answer!r:.80} ({type(answer).__name__}): it must be text, a "
+            "number, or a list or an object of them. If it must not, give a completion that is right in "
+            'Problem.metadata["solution"].'
+        ) from None
 
 
 def _prompt(problem: Problem) -> str:
@@ -261,6 +349,6 @@ def _prompt(problem: Problem) -> str:
     return "\n".join(str(message.get("content", "")) for message in problem.prompt)
 
 
-def _differ(one: object, other: object) -> bool:
+def _differ(one: Problem, other: Problem) -> bool:
     """Whether two answers surely differ: they are not the same data, text or mathematical value."""
-    return one != other and equivalent(_text(one), _text(other)).outcome is not Outcome.CORRECT
+    return one.answer != other.answer and equivalent(_text(one), _text(other)).outcome is not Outcome.CORRECT
