@@ -1,8 +1,9 @@
-"""The command `assay`: train, eval, check, audit, doctor, export."""
+"""The command `assay`: train, eval, rescore, check, audit, doctor, export."""
 
 from __future__ import annotations
 
 import argparse
+import collections
 import dataclasses
 import errno
 import io
@@ -11,6 +12,12 @@ import pathlib
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # `assay --help` loads this module, and must not load NumPy.
+    from rl.evaluate import Evaluation
+
+_EXAMPLES = 3  # Of verdicts that changed.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +84,7 @@ def _train(options: argparse.Namespace) -> int:
 def _eval(options: argparse.Namespace) -> int:
     from rl.checkpoint import latest, read_params
     from rl.configfile import Mistake, load_config, load_run_config
-    from rl.console import evaluation_text
+    from rl.console import evaluation_text, one_line
     from rl.evaluate import evaluate
     from rl.preflight import fit
     from rl.run import Run, is_run
@@ -125,11 +132,88 @@ def _eval(options: argparse.Namespace) -> int:
         dtype=config.dtype,
     )
     print(evaluation_text(evaluation, temperature))
+    if evaluation.error_reason:
+        print(f"Most often: {one_line(evaluation.error_reason, 300)}")
+    return int(evaluation.interval.n == 0)  # Where nothing was judged.
+
+
+def _rescore(options: argparse.Namespace) -> int:
+    from rl.configfile import Mistake, load_config, load_run_config
+    from rl.evaluate import rescore
+    from rl.records import numbered
+    from rl.run import Run
+
+    run = Run(options.run)
+    config = load_config(options.config) if options.config else load_run_config(run)[0]
+    steps = [step for step, _ in numbered(run.path / "evaluations")]
+    step = steps[-1] if options.step is None and steps else options.step
+    if step not in steps:
+        raise Mistake(f"{run.path} keeps no such evaluation; it keeps those after so many updates: {steps}.")
+    before = run.read_evaluation(step)
+    now = rescore(before, config.held_out, config.verifiers, graders=config.graders)
+    print(f"The answers of {run.path} after {step} updates, judged once more:")
+    print(*_rescored(before, now), sep="\n")
     return 0
 
 
+def _rescored(before: Evaluation, now: Evaluation) -> list[str]:
+    """What judging answers once more has changed, in lines."""
+    from rl.console import one_line
+    from rl.evaluate import compare
+
+    lines = [f"before    {_known(before)}", f"now       {_known(now)}"]
+    try:
+        mean, low, high, n = compare(before, now)
+        lines.append(f"change    {mean:+.3f}  [{low:+.3f}, {high:+.3f}]  {n} problems, compared one by one")
+    except ValueError as error:  # Hardly a problem was judged both times.
+        lines.append(f"change    not known: {error}")
+    n, k = before.rewards.shape
+    ways, examples = collections.Counter[str](), list[str]()
+    for i, j in ((i, j) for i in range(n) for j in range(k)):
+        old, new = before.rewards[i, j], now.rewards[i, j]
+        outcomes = before.outcomes[i][j], now.outcomes[i][j]
+        if not (way := _way(old, new) or ("other outcomes" if outcomes[0] != outcomes[1] else "")):
+            continue
+        ways[way] += 1
+        if len(examples) < _EXAMPLES:
+            verdicts = " → ".join(
+                outcome if math.isnan(reward) else f"{outcome} {reward:g}"
+                for outcome, reward in zip(outcomes, (old, new), strict=True)
+            )
+            reason = now.reasons[i][j] and f" ({one_line(now.reasons[i][j], 100)})"
+            examples.append(f"  {before.ids[i]}: {one_line(before.texts[i][j], 80)}\n    {verdicts}{reason}")
+    told = ", ".join(f"{count} {way}" for way, count in ways.items())
+    return [*lines, f"{ways.total()} of {n * k} verdicts changed{told and f': {told}'}.", *examples]
+
+
+def _known(evaluation: Evaluation) -> str:
+    """The mean with its interval, and how many answers could not be judged, and why."""
+    from rl.console import one_line
+
+    mean, low, high, n = evaluation.interval
+    text = f"{mean:.3f}  [{low:.3f}, {high:.3f}]  {n} problems" if n else "not known"
+    text += f", {evaluation.errors} answers could not be judged" if evaluation.errors else ""
+    return text + (f", most often: {one_line(evaluation.error_reason, 200)}" if evaluation.error_reason else "")
+
+
+def _way(old: float, new: float) -> str:
+    """How a verdict has changed, "" where its reward is the same."""
+    if math.isnan(old) or math.isnan(new):
+        return "judged now" if not math.isnan(new) else "not judged any more" if not math.isnan(old) else ""
+    return "higher" if new > old else "lower" if new < old else ""
+
+
 def _check(options: argparse.Namespace) -> int:
-    return _check_config(options.target) if options.target.endswith(".py") else _check_verifier(options)
+    from rl.configfile import Mistake
+
+    if not options.target.endswith(".py"):
+        return _check_verifier(options)
+    if options.data or options.limit:
+        raise Mistake(
+            f"--data and --limit are for one verifier: name the verifier, {options.target}:NAME. "
+            f"A config has its own problems: assay check {options.target}"
+        )
+    return _check_config(options.target)
 
 
 def _check_config(file: str) -> int:
@@ -293,6 +377,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--max-tokens", type=_count, metavar="N", help="the longest answer (default: the config's)")
     evaluate.add_argument("--limit", type=_count, metavar="N", help="take only the first N problems")
+
+    rescore = command(
+        "rescore", _rescore, "judge the answers that a run's evaluation kept once more, by the verifiers of now"
+    )
+    rescore.add_argument("run", metavar="RUN", help="the run's directory; nothing is written there")
+    rescore.add_argument("--config", metavar="FILE", help="the config file with the verifiers (default: the run's own)")
+    rescore.add_argument(
+        "--step", type=int, metavar="N", help="of the evaluation after N updates (default: the newest)"
+    )
 
     check = command("check", _check, "try a verifier, or all that a config names, on answers that are known")
     check.add_argument(

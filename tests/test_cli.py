@@ -117,7 +117,7 @@ def test_help_is_fast_and_loads_nothing_heavy():
     )
     command = [sys.executable, "-X", "importtime", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert all(command in done.stdout for command in ("train", "eval", "check", "doctor", "export"))
+    assert all(command in done.stdout for command in ("train", "eval", "rescore", "check", "doctor", "export"))
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert {"rl.cli", "argparse"} <= loaded
     assert not loaded & {"jax", "ray", "datasets", "sympy", "haiku", "optax", "tokenizers"}
@@ -166,6 +166,68 @@ def test_eval_measures_a_run(trained, assay):
     assert f"mean      {last['mean']:.3f}  [{last['low']:.3f}, {last['high']:.3f}]  3 problems, one" in done.stdout
 
 
+def test_eval_says_why_nothing_could_be_judged(trained, tmp_path, capsys):
+    path = written(tmp_path, CONFIG.replace("    share = ", "    raise ZeroDivisionError('mine')\n    share = "))
+    code, out, _ = call(capsys, "eval", trained[0], "--config", path)
+    assert code == 1
+    assert out.startswith("Nothing is known: none of 3 answers could be judged (one greedy answer each).\n")
+    assert "ZeroDivisionError: mine" in out
+
+
+def test_rescore_judges_the_answers_that_a_run_has_kept(trained, tmp_path, capsys):
+    run = tmp_path / "copy"
+    shutil.copytree(trained[0], run)
+    code, out, _ = call(capsys, "rescore", run)
+    assert code == 0
+    assert out.startswith(f"The answers of {run} after 2 updates, judged once more:\n")
+    last = Run(run).evaluations()[-1]
+    for name in ("before", "now   "):
+        assert f"{name}    {last['mean']:.3f}  [{last['low']:.3f}, {last['high']:.3f}]  3 problems\n" in out
+    assert out.endswith("0 of 3 verdicts changed.\n")
+
+    kept = Evaluation(
+        ids=("test/0", "test/1", "test/2"),
+        rewards=np.array([[0.5, 1.0], [np.nan, np.nan], [0.0, 0.0]]),
+        texts=(("aä", "b\nc"), ("d", "e"), ("f", "ä")),
+        outcomes=(("incorrect", "correct"), ("error", "error"), ("unparsed", "incorrect")),
+        reasons=(("", ""), ("no key", "torn"), ("", "")),
+        finishes=(("stop", "stop"), ("stop", "error"), ("stop", "stop")),
+    )
+    Run(run).evaluation(3, kept)
+    judge = "    if problem.id == 'test/0':\n        return Verdict(0, Outcome.INCORRECT, reason='too short')\n"
+    path = written(tmp_path, CONFIG.replace("    return Verdict(", f"{judge}    return Verdict("))
+    files = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    code, out, _ = call(capsys, "rescore", run, "--config", path, "--step", 3)
+    assert code == 0
+    _, low, high, _ = kept.interval
+    why = "answers could not be judged, most often: "
+    assert f"before    0.375  [{low:.3f}, {high:.3f}]  2 problems, 2 {why}no key\n" in out
+    assert re.search(rf"^now       0\.500  \[0\.\d+, 0\.\d+\]  3 problems, 1 {why}torn$", out, re.MULTILINE)
+    # Of the two that were judged both times: -0.75 and +0.5.
+    assert "\nchange    -0.125  [-1.000, +1.000]  2 problems, compared one by one\n" in out
+    assert out.splitlines()[4:] == [
+        "4 of 6 verdicts changed: 2 lower, 1 judged now, 1 higher.",
+        "  test/0: aä",
+        "    incorrect 0.5 → incorrect 0 (too short)",
+        "  test/0: b↵c",
+        "    correct 1 → incorrect 0 (too short)",
+        "  test/1: d",
+        "    error → correct 1",
+    ]
+    code, out, _ = call(capsys, "rescore", run, "--config", written(tmp_path, CONFIG, "plain.py"))  # The newest.
+    assert code == 0
+    assert f"{run} after 3 updates" in out
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == files
+
+    assert mistake(capsys, "rescore", run, "--step", 1).endswith(
+        "keeps no such evaluation; it keeps those after so many updates: [0, 2, 3]."
+    )
+    other = written(tmp_path, CONFIG.replace('problem("test", i)', 'problem("other", i)'), "other.py")
+    message = mistake(capsys, "rescore", run, "--config", other)
+    assert "3 problems of the evaluation are not among the 3 given" in message
+    assert "is not a run" in mistake(capsys, "rescore", tmp_path / "nothing")
+
+
 def test_export_says_what_it_cannot_write(trained, capsys, tmp_path):
     code, out, err = call(capsys, "export", trained[0], tmp_path / "out", "--dtype", "float32")
     if code:  # A byte tokenizer has no Hugging Face form.
@@ -194,7 +256,7 @@ def test_resume_goes_on_where_the_run_stopped(trained, assay, tmp_path, capsys):
     assert "learning_rate: 0.001 in the run, 0.002 now" in message
     assert "more than steps=1" in mistake(capsys, "train", "--resume", run, "steps=1")
     (run / "config.py").unlink()
-    assert "use rl.train(config, resume=" in mistake(capsys, "train", "--resume", run)
+    assert "go on with rl.train(config, resume=" in mistake(capsys, "train", "--resume", run)
 
 
 def test_ctrl_c_stops_with_a_checkpoint_and_says_how_to_go_on(assay, file, tmp_path):
@@ -509,6 +571,8 @@ def test_check_tries_a_config(file, tmp_path, capsys):
     assert code == 1
     assert "own gold refused" in out
     assert out.endswith("not fit for a run.\n")
+    for option in (("--data", "p.jsonl"), ("--limit", 1)):  # They were ignored.
+        assert f"name the verifier, {file}:NAME." in mistake(capsys, "check", file, *option)
 
 
 def test_doctor_names_what_there_is(capsys):
