@@ -10,6 +10,7 @@ import pytest
 import small
 
 from policy import Engine, SamplingOptions, Versioned, make_policy
+from policy.sampling import plain_law, row_keys, sample, uniforms
 from policy.transformer import from_host, to_host
 
 # 34, 38, 42, 46, 50 and 20 tokens. With twelve more the first five take two pages of the cache, the last one takes one.
@@ -116,6 +117,24 @@ def test_samples_seeds_and_indices_differ():
     assert len({c.tokens.tobytes() for c in completions}) == 8
     other = generate(engine(seed=8), [0], samples=8)[0]
     assert all(a.tokens.tobytes() != b.tokens.tobytes() for a, b in zip(completions, other, strict=True))
+
+
+@pytest.mark.parametrize(("seed", "stream", "index"), [(None, 5, 9), (11, 0, 2**32 - 1)])
+def test_a_completion_is_drawn_with_the_numbers_of_its_key_and_positions(seed, stream, index):
+    """From the learner's logits: seed, stream, index and sample make the key, and the place of a token its number."""
+    made, done = engine(), {}
+    options = SamplingOptions(temperature=1.5, seed=seed)
+    made.submit("a", PROMPTS[1], samples=3, options=options, stream=stream, index=index)
+    while not made.idle:
+        done.update(made.step())
+    for i, c in enumerate(done["a"]):
+        p, n = len(c.prompt), len(c.tokens)
+        names = (np.full(n, name, np.uint32) for name in (7 if seed is None else seed, stream, index, i))
+        numbers = uniforms(row_keys(*names), np.arange(p, p + n))
+        seen = logits(np.concatenate([c.prompt, c.tokens]))[:, p - 1 : p + n - 1]
+        drawn = sample(seen, numbers, plain_law(n, small.CONFIG.vocab_size, 1.5))
+        np.testing.assert_array_equal(drawn.token, c.tokens)
+        np.testing.assert_allclose(drawn.logprob, c.logprobs, atol=1e-4)
 
 
 def test_greedy_takes_the_most_likely_token_and_is_certain_of_it():

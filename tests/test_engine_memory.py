@@ -1,5 +1,6 @@
 """The engine's memory is what is computed, and its compiled programs convert no weight and copy no cache."""
 
+import itertools
 import re
 import weakref
 
@@ -24,9 +25,9 @@ SHAPE = TransformerConfig(
 )
 
 
-def compile_all(config, dtype, **sizes):
+def compile_all(config, dtype, *, together=0, **sizes):
     """Compiled: a decode step of a bank with all its pages, a chunk of a block of prompts, first tokens; and the
-    bytes of the parameters."""
+    bytes of the parameters. Each SEATS slots of the bank read `together` pages of a prompt together."""
     master = jax.eval_shape(make_policy(config).init, jax.random.key(0))
     params = dict(jax.eval_shape(lambda tree: engine_params(tree, jnp.dtype(dtype)), master))
     shape = jax.ShapeDtypeStruct
@@ -35,15 +36,19 @@ def compile_all(config, dtype, **sizes):
     at = layout(dtype=dtype, **sizes)
     slots, n = shape((at.width,), np.int32), shape((at.rows,), np.int32)
     functions = programs(config, dtype)
-    pages = PageTable(at.width, at.pages, PAGE)
+    pages, seats = PageTable(at.width, at.pages, PAGE), SeatTable(at.width, at.pages, PAGE)
     for slot in range(at.width):
+        if together:
+            seats.sit(slot, bytes([slot // SEATS]), together)
+        pages.begin(slot, together * PAGE)
         pages.reach(slot, at.pages * PAGE - 1)
-    assert pages.count == at.width * at.pages
+    assert pages.count == at.width * (at.pages - together)
     cache = jax.eval_shape(lambda: empty_cache(config, pages.count, PAGE))
+    shared = jax.eval_shape(lambda: empty_cache(config, seats.count, PAGE)) if together else ()
     law, keys = plain_law(at.width, config.vocab_size), shape((at.width, 2), np.uint32)
     ends = shape((2,), np.int32)
-    nobody = SeatTable(at.width, at.pages, PAGE).arrays()
-    decode = functions.decode.lower(params, slots, slots, slots, ends, keys, law, pages.arrays(), nobody, cache, ())
+    tables = pages.arrays(), seats.arrays()
+    decode = functions.decode.lower(params, slots, slots, slots, ends, keys, law, *tables, cache, shared)
     eight, named = shape((FIRST,), np.int32), shape((4, FIRST), np.uint32)
     hidden = shape((config.width, at.blocks * at.rows), jnp.dtype(dtype))
     first = functions.first.lower(params, hidden, eight, named, eight, plain_law(FIRST, config.vocab_size))
@@ -203,28 +208,62 @@ def test_the_slots_that_fit_fit():
         assert slots_that_fit(SHAPE, peak - 1, **lengths) == slots - 8
 
 
+def weight_shapes(config, dtype):
+    """Of all products."""
+    master = jax.eval_shape(make_policy(config).init, jax.random.key(0))
+    tree = jax.eval_shape(lambda tree: engine_params(tree, jnp.dtype(dtype)), master)
+    return {tuple(leaf.shape) for leaf in jax.tree.leaves(tree) if leaf.ndim >= 2}
+
+
+def made(text, dtype, shape, *operations):
+    """Where a compiled program makes an array of a shape, its axes in any order, by one of the operations, or by any
+    that computes or moves something."""
+    alike = "|".join(re.escape(f"{dtype}[{','.join(map(str, axes))}]") for axes in itertools.permutations(shape))
+    pattern = rf"= (?:{alike})\S* (?:{'|'.join(operations) or '[a-z]'})"
+    return [line.strip() for line in text.splitlines() if re.search(pattern, line)]
+
+
 def converted(text, weights):
     """Where a compiled program makes a float32 array of a weight's shape."""
-    shapes = [re.escape(f"f32[{a},{b}]") for m, n in weights for a, b in ((m, n), (n, m))]
-    return [line.strip() for line in text.splitlines() for s in shapes if re.search(rf"= {s}\S* [a-z]", line)]
+    return [line for shape in weights for line in made(text, "f32", shape)]
 
 
-def test_bfloat16_programs_convert_no_weight_and_copy_no_cache():
+MOVES = ("copy\\(", "convert\\(", "transpose\\(", "select\\(")
+
+
+@pytest.mark.parametrize("together", [0, 3])
+def test_bfloat16_programs_convert_no_weight_and_copy_no_cache(together):
     """Each of these costs two to six times the step, and comes back silently with a new compiler."""
     slots = 16
-    decode, prefill, *_ = compile_all(SHAPE, "bfloat16", slots=slots, prompt_columns=128, max_tokens=32)
-    master = jax.eval_shape(make_policy(SHAPE).init, jax.random.key(0))
-    tree = jax.eval_shape(lambda tree: engine_params(tree, jnp.dtype("bfloat16")), master)
-    weights = {tuple(leaf.shape) for leaf in jax.tree.leaves(tree) if leaf.ndim == 2}
+    sizes = {"slots": slots, "prompt_columns": 128, "max_tokens": 32}
+    decode, prefill, *_ = compile_all(SHAPE, "bfloat16", together=together, **sizes)
+    weights = weight_shapes(SHAPE, "bfloat16")
     for compiled in (decode, prefill):
         assert not converted(compiled.as_text(), weights)
         assert f"f32[{SHAPE.context}," not in compiled.as_text()  # A table of all positions of the model.
-    table = jax.ShapeDtypeStruct((SHAPE.vocab_size, SHAPE.width), jnp.bfloat16)
-    control = jax.jit(lambda table: table.astype(jnp.float32)).lower(table).compile()
-    assert converted(control.as_text(), weights)  # The check sees what it is for.
+    for shape in weights:
+        control = jax.jit(lambda x: x.astype(jnp.float32)).lower(jax.ShapeDtypeStruct(shape, jnp.bfloat16)).compile()
+        assert converted(control.as_text(), {shape})  # The check sees what it is for.
+    no_copy_of_a_cache(decode, prefill, slots, together)
+
+
+@pytest.mark.parametrize("together", [0, 3])
+def test_float32_programs_move_no_weight_and_copy_no_cache(together):
+    slots = 16
+    sizes = {"slots": slots, "prompt_columns": 128, "max_tokens": 32}
+    decode, prefill, *_ = compile_all(SHAPE, "float32", together=together, **sizes)
+    for compiled in (decode, prefill):
+        for shape in weight_shapes(SHAPE, "float32"):
+            assert not made(compiled.as_text(), "f32", shape, *MOVES)
+    no_copy_of_a_cache(decode, prefill, slots, together)
+
+
+def no_copy_of_a_cache(decode, prefill, slots, together):
     k, c = SHAPE.num_kv_heads, SHAPE.head_dim
-    for compiled, n, columns in ((decode, 5 * slots, PAGE), (prefill, PREFILL_ROWS, 64)):
-        for shape in (f"f32[{n},{k},{c},{columns}]", f"f32[{n},{k},{columns},{c}]"):
-            copies = re.findall(rf"= {re.escape(shape)}\S* (copy|convert|transpose|select)\(", compiled.as_text())
-            assert not copies, (shape, copies)
+    own, shared = (5 - together) * slots, together * slots // SEATS
+    for compiled, n, columns in ((decode, own, PAGE), (decode, shared, PAGE), (prefill, PREFILL_ROWS, 64)):
+        for shape in ((n, k, c, columns), (n, c, columns)):
+            copies = made(compiled.as_text(), "f32", shape, *MOVES)
+            assert not n or not copies, (shape, copies)
+    for compiled, n, columns in ((decode, own, PAGE), (prefill, PREFILL_ROWS, 64)):
         assert compiled.memory_analysis().alias_size_in_bytes == n * columns * 2 * 4 * 3 * 64

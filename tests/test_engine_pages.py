@@ -69,11 +69,18 @@ def requests():
     return [*made, (SYSTEM, 150, 3), (SYSTEM[: 3 * CHUNK], 5, 1), (SYSTEM[:CHUNK], 70, 1)]
 
 
-def run(made, names, between=1):
+def crowds():
+    """The same for samples enough that they read their prompt together, of prefixes that others have, too."""
+    rng = np.random.default_rng(7)
+    made = [(SYSTEM + rng.integers(2, 258, n).tolist(), 14, samples) for n, samples in ((30, SEATS), (1, 5), (9, 1))]
+    return [*made, (SYSTEM[: 3 * CHUNK], 25, 8), (rng.integers(2, 258, PAGE + 1).tolist(), 6, 6), (SYSTEM, 20, 2)]
+
+
+def run(made, names, between=1, asked=requests):
     """Submits requests one after the other, with `between` steps from one to the next."""
     done = {}
     for name in names:
-        prompt, tokens, samples = requests()[name]
+        prompt, tokens, samples = asked()[name]
         made.submit(name, prompt, samples=samples, options=SamplingOptions(max_tokens=tokens), index=name)
         for _ in range(between):
             done.update(made.step())
@@ -107,6 +114,25 @@ def test_neighbors_order_pages_and_prefixes_change_no_bit():
         assert_same(together, run(made, order, between=seed))
     made._prefixes.clear()
     assert_same(together, run(made, names[::-1], between=2))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_neighbors_order_and_prefixes_change_no_bit_of_rows_that_share_their_prompt(dtype):
+    sizes = {"dtype": dtype, "prompt_columns": 4 * CHUNK, "max_tokens": PAGE - 2}  # No pages are given back.
+    made, plain = (roomy(engine(**sizes, prefix_bytes=n), pages=4, slots=8) for n in (2**20, 0))
+    names = list(range(len(crowds())))
+    together = run(made, names, between=0, asked=crowds)
+    assert made._banks[0].seats.count
+    assert made._prefixes.bytes
+    alone = {}
+    for name in names:
+        alone.update(run(plain, [name], asked=crowds))
+    assert_same(together, alone)
+    for seed in range(3):  # Now all prefixes are kept.
+        order = np.random.default_rng(seed).permutation(names).tolist()
+        assert_same(together, run(made, order, between=seed, asked=crowds))
+    made._prefixes.clear()
+    assert_same(together, run(made, names[::-1], between=2, asked=crowds))
 
 
 @pytest.mark.parametrize("config", [CONFIG, EACH], ids=["grouped", "each"])

@@ -1,6 +1,7 @@
 """Requests of the engine: where they end, what they tell, who answers them, and that none is lost."""
 
 import dataclasses
+import functools
 import threading
 
 import jax
@@ -211,7 +212,9 @@ def test_a_name_is_taken_while_its_request_lives():
         made.submit("a", PROMPT)
 
 
+@pytest.mark.filterwarnings("ignore:The environment of", "ignore:The listener of")
 def test_ten_thousand_requests_leak_no_slot_and_lose_none():
+    """Some with an environment or a listener, some of which fail."""
     config = TransformerConfig(
         vocab_size=258, width=8, num_layers=1, num_heads=1, num_kv_heads=1, head_dim=8, mlp_width=8, context=64
     )
@@ -219,15 +222,36 @@ def test_ten_thousand_requests_leak_no_slot_and_lose_none():
     made = Engine(model, seed=0, slots=64, prompt_columns=32, max_tokens=8, dtype="float32")
     made.load(Versioned(0, to_host(engine_params(model.load(0), np.dtype("float32")))))
     rng = np.random.default_rng(0)
-    expected, cancelled, done = {}, set(), {}
+    expected, cancelled, done, told = {}, set(), {}, {}
+
+    def answer(name, tokens, mask):
+        if name % 5 == 0:
+            raise Speechless
+        return [60] if mask.all() else None
+
+    def listen(name, written):
+        told[name].append(written)
+        if name % 4 == 0 and len(told[name]) == 3:
+            raise Speechless
+
     for name in range(10_000):
         length = int(rng.integers(1, 9))
         options = SamplingOptions(
             max_tokens=length, stop_tokens=(int(rng.integers(258)),), temperature=float(rng.integers(2))
         )
         prompt = rng.integers(2, 258, 32 - name % 32).tolist()
-        made.submit(name, prompt, options=options, samples=1 + name % 2)
-        expected[name] = (length, 1 + name % 2)
+        asks, listens = name % 1000 < 50, 25 <= name % 1000 < 75
+        if listens:
+            told[name] = []
+        made.submit(
+            name,
+            prompt,
+            options=options,
+            samples=1 + name % 2,
+            environment=functools.partial(answer, name) if asks else None,
+            on_token=functools.partial(listen, name) if listens else None,
+        )
+        expected[name] = (length, 1 + name % 2, asks)
         if name % 7 == 0:
             victim = int(rng.integers(name + 1))
             if made.cancel(victim):
@@ -243,10 +267,19 @@ def test_ten_thousand_requests_leak_no_slot_and_lose_none():
     assert done.keys() | cancelled == expected.keys()
     assert not done.keys() & cancelled
     for name, completions in done.items():
-        length, samples = expected[name]
+        length, samples, asks = expected[name]
         assert len(completions) == samples
         assert all(1 <= len(c.tokens) <= length for c in completions)
-        assert all(c.finish == "stop" or len(c.tokens) == length for c in completions)
+        if name in told:
+            for sample, c in enumerate(completions):
+                assert [w.token for w in told[name] if w.sample == sample] == c.tokens.tolist()
+        if not asks:
+            assert all(c.finish in ("stop", "error") or len(c.tokens) == length for c in completions)
+            assert name in told or all(c.finish != "error" for c in completions)
+    for names in (told, [name for name in expected if expected[name][2]]):
+        finishes = {c.finish for name in names if name in done for c in done[name]}
+        assert finishes >= {"stop", "length", "error"}
+    assert any(not c.mask.all() for completions in done.values() for c in completions)
     assert made._rows == 2 * [[None] * 32]
     assert not made._alive
     assert not made._waiting
@@ -716,6 +749,13 @@ def tool(problem, tokens, mask):
     return None if (~mask).sum() >= 3 else [2 + ord(problem.id[-1]), 2 + ord("!"), 2 + ord(" ")]
 
 
+def moody(problem, tokens, mask):
+    """The same tool, which breaks on some samples instead."""
+    if tokens[0] % 4 == 0:
+        raise RuntimeError("not now")
+    return tool(dataclasses.replace(problem, id="p0"), tokens, mask)
+
+
 @pytest.mark.filterwarnings("ignore:The environment of")
 def test_a_run_with_a_tool_learns_from_what_the_policy_saw(tmp_path):
     model = dataclasses.replace(small.MODEL, tokenizer=Chatty())
@@ -725,7 +765,7 @@ def test_a_run_with_a_tool_learns_from_what_the_policy_saw(tmp_path):
         return Verdict(float(len(text) % 2), Outcome.CORRECT)
 
     config = rl.RunConfig(
-        model=model, problems=problems, verifiers={"half": half}, environment=tool, max_turns=3, steps=2,
+        model=model, problems=problems, verifiers={"half": half}, environment=moody, max_turns=3, steps=2,
         problems_per_step=3, group_size=4, max_tokens=20, slots=8, dtype="float32", micro_batch_tokens=64, inline=True,
     )  # fmt: skip
     rl.train(config, path=tmp_path / "run")
@@ -733,9 +773,9 @@ def test_a_run_with_a_tool_learns_from_what_the_policy_saw(tmp_path):
     assert all(line["logprob_gap/max"] < 1e-4 for line in run.metrics() if line["staleness/max"] == 0)
     rollouts = [r for step in (0, 1) for group in run.groups(step) for r in group.rollouts]
     assert any(not r.completion.mask.all() for r in rollouts)
-    for r in rollouts:
-        if r.completion.finish == "error":
-            assert r.verdict.outcome is Outcome.ERROR
+    broken = [r.verdict.outcome is Outcome.ERROR for r in rollouts]
+    assert broken == [r.completion.finish == "error" for r in rollouts]
+    assert 0 < sum(broken) < len(broken)
 
 
 def test_the_worker_says_which_problem_broke_its_environment():

@@ -102,6 +102,31 @@ def test_reference_greedy_tokens(greedy):
     assert "Paris" in greedy[0].text
 
 
+# Of |engine's log-probability - learner's| of a sampled token: the mean, the 99th percentile and the greatest.
+@pytest.mark.parametrize(("dtype", "bounds"), [("float32", (1e-5, 5e-5, 1e-4)), ("bfloat16", (0.04, 0.25, 0.6))])
+def test_sampler_and_learner_agree(dtype, bounds, model, params):
+    engine = policy.Engine(model, seed=0, slots=20, prompt_columns=96, max_tokens=48, dtype=dtype)
+    engine.load(policy.Versioned(0, to_host(jax.jit(engine_params, static_argnums=1)(params, dtype))))
+    for i, chat in enumerate(CHATS):
+        engine.submit(i, model.tokenizer.chat(chat), samples=4, index=i)
+    done = {}
+    while not engine.idle:
+        done |= dict(engine.step())
+    made = policy.make_policy(model.config, dtype)
+    segment, position = np.ones((1, 160), np.int32), np.arange(160, dtype=np.int32)[None]
+    rest = segment, segment, position, key_tiles(segment, segment)
+    logprobs = jax.jit(lambda params, *row: jax.nn.log_softmax(made.head(params, made.hidden(params, *row)), axis=0))
+    gaps = []
+    for c in (completion for completions in done.values() for completion in completions):
+        row, n = np.zeros((1, 160), np.int32), len(c.prompt) + len(c.tokens)
+        row[0, :n] = [*c.prompt, *c.tokens]
+        theirs = np.asarray(logprobs(params, row, *rest))[c.tokens, np.arange(len(c.prompt) - 1, n - 1)]
+        gaps += np.abs(c.policy_logprobs - theirs).tolist()
+    mean, p50, p99, most = np.mean(gaps), np.median(gaps), np.quantile(gaps, 0.99), max(gaps)
+    print(f"{dtype}, {len(gaps)} tokens: mean {mean:.2g}, p50 {p50:.2g}, p99 {p99:.2g}, max {most:.2g}")
+    assert (mean, p99, most) == tuple(map(min, (mean, p99, most), bounds))
+
+
 def test_numpy_agrees(model, params, logits):
     tokens = model.tokenizer.encode(TEXTS[0])
     difference = np.abs(numpy_logits(params, model.config, tokens) - logits(tokens))
