@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import errno
 import io
+import itertools
 import math
 import pathlib
 import sys
@@ -168,6 +169,11 @@ def _rescored(before: Evaluation, now: Evaluation) -> list[str]:
     except ValueError as error:  # Hardly a problem was judged both times.
         lines.append(f"change    not known: {error}")
     n, k = before.rewards.shape
+    if unknown := sum(
+        "error" in pair and "" in pair
+        for pair in zip(itertools.chain(*before.outcomes), itertools.chain(*before.finishes), strict=True)
+    ):
+        lines.append(f"{unknown} errors were not judged: an evaluation of old does not say which texts are whole.")
     ways, examples = collections.Counter[str](), list[str]()
     for i, j in ((i, j) for i in range(n) for j in range(k)):
         old, new = before.rewards[i, j], now.rewards[i, j]

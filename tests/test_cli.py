@@ -219,12 +219,17 @@ def test_rescore_judges_the_answers_that_a_run_has_kept(trained, tmp_path, capsy
     assert f"{run} after 3 updates" in out
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == files
 
-    assert mistake(capsys, "rescore", run, "--step", 1).endswith(
-        "keeps no such evaluation; it keeps those after so many updates: [0, 2, 3]."
-    )
+    Run(run).evaluation(4, dataclasses.replace(kept, finishes=()))  # As it is read from a file of old.
+    code, out, _ = call(capsys, "rescore", run, "--config", tmp_path / "plain.py")
+    assert code == 0
+    assert "\n2 errors were not judged: an evaluation of old does not say which texts are whole.\n" in out
+
     other = written(tmp_path, CONFIG.replace('problem("test", i)', 'problem("other", i)'), "other.py")
     message = mistake(capsys, "rescore", run, "--config", other)
     assert "3 problems of the evaluation are not among the 3 given" in message
+    assert mistake(capsys, "rescore", run, "--step", 1).endswith(
+        "keeps no such evaluation; it keeps those after so many updates: [0, 2, 3, 4]."
+    )
     assert "is not a run" in mistake(capsys, "rescore", tmp_path / "nothing")
 
 
