@@ -399,8 +399,9 @@ def test_slots_that_are_all_full_come_to_their_end():
 def test_what_bad_parameters_leave_behind_is_not_read():
     made = engine(prompt_columns=4 * PAGE, max_tokens=2 * PAGE)
     good = versioned(CONFIG, 3, 0, "float32")
-    made.load(Versioned(4, jax.tree.map(lambda p: np.full_like(p, np.nan), good.params)))
+    bad = Versioned(4, jax.tree.map(lambda p: np.full_like(p, np.nan), good.params))
     for samples in (1, SEATS):
+        made.load(bad)
         made.submit("a", SYSTEM[: 4 * PAGE], samples=samples)
         with pytest.raises(FloatingPointError):
             made.step()
