@@ -85,7 +85,7 @@ def _train(options: argparse.Namespace) -> int:
 def _eval(options: argparse.Namespace) -> int:
     from rl.checkpoint import latest, read_params
     from rl.configfile import Mistake, load_config, load_run_config
-    from rl.console import evaluation_text, one_line
+    from rl.console import evaluation_text
     from rl.evaluate import evaluate
     from rl.preflight import fit
     from rl.run import Run, is_run
@@ -133,8 +133,6 @@ def _eval(options: argparse.Namespace) -> int:
         dtype=config.dtype,
     )
     print(evaluation_text(evaluation, temperature))
-    if evaluation.error_reason:
-        print(f"Most often: {one_line(evaluation.error_reason, 300)}")
     return int(evaluation.interval.n == 0)  # Where nothing was judged.
 
 
@@ -224,10 +222,11 @@ def _check(options: argparse.Namespace) -> int:
 
 def _check_config(file: str) -> int:
     from rl.configfile import load_config
+    from rl.console import Console
     from rl.preflight import preflight
 
     config = load_config(file)
-    findings = preflight(config)
+    findings = preflight(config, Console())
     print(*findings, sep="\n", end="\n" * bool(findings))
     fatal = any(finding.fatal for finding in findings)
     what = f"{len(config.problems)} problems to learn from, {len(config.held_out)} held out"
@@ -315,11 +314,11 @@ def _print_placement(path: str, mesh: str | None) -> None:
 def _export(options: argparse.Namespace) -> int:
     from policy import export
     from rl.checkpoint import latest, open_checkpoint, read_params
-    from rl.configfile import Mistake, load_run_config
+    from rl.configfile import Mistake, load_config, load_run_config
     from rl.run import Run
 
     run = Run(options.run)
-    config, _ = load_run_config(run)
+    config = load_config(options.config) if options.config else load_run_config(run)[0]
     if options.step is None:
         checkpoint = latest(run.path)
     else:
@@ -417,6 +416,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("run", metavar="RUN", help="the run's directory")
     export.add_argument("out", metavar="OUT_DIR", help="the directory to make")
     export.add_argument("--step", type=int, metavar="N", help="of the checkpoint (default: the last)")
+    export.add_argument("--config", metavar="FILE", help="with the run's model (default: the config of the run)")
     export.add_argument(
         "--dtype", choices=["bfloat16", "float16", "float32"], default="bfloat16", help="float32 is exact"
     )

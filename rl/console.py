@@ -81,10 +81,12 @@ class Console:
     def _evaluation(self, step: int, evaluation: Evaluation) -> None:
         self._evaluation_seconds = time.monotonic() - self._evaluation_began
         mean, low, high, n = evaluation.interval
+        errors = f"{evaluation.errors} answers could not be judged" if evaluation.errors else ""
+        errors += f", most often: {one_line(evaluation.error_reason, 100)}" if evaluation.error_reason else ""
         if not n:
-            self._say(f"  held out   not known after {step} updates: {evaluation.errors} answers could not be judged")
+            self._say(f"  held out   not known after {step} updates: {errors}")
             return
-        errors = f", {evaluation.errors} answers could not be judged" if evaluation.errors else ""
+        errors = f"; {errors}" if errors else ""
         self._say(f"  held out   {mean:.3f}  [{low:.3f}, {high:.3f}]  after {step} updates, {n} problems{errors}")
 
     def _step(self, step: int, metrics: Mapping[str, Any]) -> None:
@@ -189,13 +191,15 @@ def evaluation_text(evaluation: Evaluation, temperature: float) -> str:
     mean, low, high, n = evaluation.interval
     k = evaluation.rewards.shape[1]
     how = "one greedy answer each" if temperature == 0 else f"{k} answers each at temperature {temperature:g}"
+    why = f"Most often: {one_line(evaluation.error_reason, 300)}" if evaluation.error_reason else ""
     if not n:
-        return f"Nothing is known: none of {evaluation.errors} answers could be judged ({how})."
+        return f"Nothing is known: none of {evaluation.errors} answers could be judged ({how}).\n{why}".rstrip()
     lines = [f"mean      {mean:.3f}  [{low:.3f}, {high:.3f}]  {n} problems, {how}"]
     ladder = sorted({*(2**i for i in range(k.bit_length())), k})
     lines += [f"{f'pass@{i}':<10}{evaluation.pass_at(i):.3f}" for i in ladder if i > 1]
     if evaluation.errors:
-        lines.append(f"{evaluation.errors} answers could not be judged; they count neither as right nor as wrong.")
+        what = f"{evaluation.errors} answers could not be judged; they count neither as right nor as wrong."
+        lines.append(f"{what} {why}".rstrip())
     return "\n".join(lines)
 
 

@@ -208,7 +208,7 @@ def _spawn(here: cluster.Cluster, config: RunConfig, prompt_columns: int) -> Cre
 
 
 def _refuse_findings(config: RunConfig, console: Console) -> None:
-    findings = preflight(config)
+    findings = preflight(config, console)
     if fatal := [finding.message for finding in findings if finding.fatal]:
         raise ValueError("\n".join(fatal))
     for finding in findings:

@@ -233,6 +233,16 @@ def test_rescore_judges_the_answers_that_a_run_has_kept(trained, tmp_path, capsy
     assert "is not a run" in mistake(capsys, "rescore", tmp_path / "nothing")
 
 
+def test_a_run_without_its_config_file_takes_another(trained, capsys, tmp_path):
+    run = shutil.copytree(trained[0], tmp_path / "run")
+    (run / "config.py").unlink()
+    message = mistake(capsys, "export", run, tmp_path / "out")
+    assert "keeps no config file, since its config.py is gone: go on with rl.train(config, resume=" in message
+    code, out, _ = call(capsys, "export", run, tmp_path / "out", "--config", pathlib.Path(trained[0]) / "config.py")
+    assert code == 0
+    assert out.startswith("Wrote the policy after ")
+
+
 def test_export_says_what_it_cannot_write(trained, capsys, tmp_path):
     code, out, err = call(capsys, "export", trained[0], tmp_path / "out", "--dtype", "float32")
     if code:  # A byte tokenizer has no Hugging Face form.

@@ -232,7 +232,9 @@ def test_control_c_stops_cleanly(tmp_path):
     assert process.returncode == 130
     assert "stopping None" in output
     step = int(output.split("Stopped after ")[1].split()[0])
-    assert output.endswith(f"Stopped after {step} of 10000 updates. To go on: rl.train(config, resume='{tmp_path}/run')\n")
+    assert output.endswith(
+        f"Stopped after {step} of 10000 updates. To go on: rl.train(config, resume='{tmp_path}/run')\n"
+    )
     assert len(tiny.metrics(tmp_path / "run")) == step
     found = latest(tmp_path / "run")
     assert found
