@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import collections
 import dataclasses
 import errno
 import io
-import itertools
 import math
 import pathlib
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # `assay --help` loads this module, and must not load NumPy.
-    from rl.evaluate import Evaluation
-
-_EXAMPLES = 3  # Of verdicts that changed.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,6 +130,7 @@ def _eval(options: argparse.Namespace) -> int:
 
 def _rescore(options: argparse.Namespace) -> int:
     from rl.configfile import Mistake, load_config, load_run_config
+    from rl.console import rescored_text
     from rl.evaluate import rescore
     from rl.records import numbered
     from rl.run import Run
@@ -151,60 +144,8 @@ def _rescore(options: argparse.Namespace) -> int:
     before = run.read_evaluation(step)
     now = rescore(before, config.held_out, config.verifiers, graders=config.graders)
     print(f"The answers of {run.path} after {step} updates, judged once more:")
-    print(*_rescored(before, now), sep="\n")
+    print(rescored_text(before, now))
     return 0
-
-
-def _rescored(before: Evaluation, now: Evaluation) -> list[str]:
-    """What judging answers once more has changed, in lines."""
-    from rl.console import one_line
-    from rl.evaluate import compare
-
-    lines = [f"before    {_known(before)}", f"now       {_known(now)}"]
-    try:
-        mean, low, high, n = compare(before, now)
-        lines.append(f"change    {mean:+.3f}  [{low:+.3f}, {high:+.3f}]  {n} problems, compared one by one")
-    except ValueError as error:  # Hardly a problem was judged both times.
-        lines.append(f"change    not known: {error}")
-    n, k = before.rewards.shape
-    if unknown := sum(
-        "error" in pair and "" in pair
-        for pair in zip(itertools.chain(*before.outcomes), itertools.chain(*before.finishes), strict=True)
-    ):
-        lines.append(f"{unknown} errors were not judged: an evaluation of old does not say which texts are whole.")
-    ways, examples = collections.Counter[str](), list[str]()
-    for i, j in ((i, j) for i in range(n) for j in range(k)):
-        old, new = before.rewards[i, j], now.rewards[i, j]
-        outcomes = before.outcomes[i][j], now.outcomes[i][j]
-        if not (way := _way(old, new) or ("other outcomes" if outcomes[0] != outcomes[1] else "")):
-            continue
-        ways[way] += 1
-        if len(examples) < _EXAMPLES:
-            verdicts = " → ".join(
-                outcome if math.isnan(reward) else f"{outcome} {reward:g}"
-                for outcome, reward in zip(outcomes, (old, new), strict=True)
-            )
-            reason = now.reasons[i][j] and f" ({one_line(now.reasons[i][j], 100)})"
-            examples.append(f"  {before.ids[i]}: {one_line(before.texts[i][j], 80)}\n    {verdicts}{reason}")
-    told = ", ".join(f"{count} {way}" for way, count in ways.items())
-    return [*lines, f"{ways.total()} of {n * k} verdicts changed{told and f': {told}'}.", *examples]
-
-
-def _known(evaluation: Evaluation) -> str:
-    """The mean with its interval, and how many answers could not be judged, and why."""
-    from rl.console import one_line
-
-    mean, low, high, n = evaluation.interval
-    text = f"{mean:.3f}  [{low:.3f}, {high:.3f}]  {n} problems" if n else "not known"
-    text += f", {evaluation.errors} answers could not be judged" if evaluation.errors else ""
-    return text + (f", most often: {one_line(evaluation.error_reason, 200)}" if evaluation.error_reason else "")
-
-
-def _way(old: float, new: float) -> str:
-    """How a verdict has changed, "" where its reward is the same."""
-    if math.isnan(old) or math.isnan(new):
-        return "judged now" if not math.isnan(new) else "not judged any more" if not math.isnan(old) else ""
-    return "higher" if new > old else "lower" if new < old else ""
 
 
 def _check(options: argparse.Namespace) -> int:

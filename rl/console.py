@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import errno
+import itertools
+import math
 import os
 import shlex
 import statistics
@@ -20,6 +22,7 @@ from rl.evaluate import Evaluation, compare
 from rl.run import Run
 
 _STEPS_TIMED = 8  # The newest steps, from which the time left is told.
+_EXAMPLES = 3  # Of verdicts that changed.
 
 
 class Console:
@@ -203,6 +206,38 @@ def evaluation_text(evaluation: Evaluation, temperature: float) -> str:
     return "\n".join(lines)
 
 
+def rescored_text(before: Evaluation, now: Evaluation) -> str:
+    """What judging the answers of an evaluation once more has changed, for people."""
+    lines = [f"before    {_known(before)}", f"now       {_known(now)}"]
+    try:
+        mean, low, high, n = compare(before, now)
+        lines.append(f"change    {mean:+.3f}  [{low:+.3f}, {high:+.3f}]  {n} problems, compared one by one")
+    except ValueError as error:  # Hardly a problem was judged both times.
+        lines.append(f"change    not known: {error}")
+    n, k = before.rewards.shape
+    if unknown := sum(
+        "error" in pair and "" in pair
+        for pair in zip(itertools.chain(*before.outcomes), itertools.chain(*before.finishes), strict=True)
+    ):
+        lines.append(f"{unknown} errors were not judged: an evaluation of old does not say which texts are whole.")
+    ways, examples = collections.Counter[str](), list[str]()
+    for i, j in ((i, j) for i in range(n) for j in range(k)):
+        old, new = before.rewards[i, j], now.rewards[i, j]
+        outcomes = before.outcomes[i][j], now.outcomes[i][j]
+        if not (way := _way(old, new) or ("other outcomes" if outcomes[0] != outcomes[1] else "")):
+            continue
+        ways[way] += 1
+        if len(examples) < _EXAMPLES:
+            verdicts = " → ".join(
+                outcome if math.isnan(reward) else f"{outcome} {reward:g}"
+                for outcome, reward in zip(outcomes, (old, new), strict=True)
+            )
+            reason = now.reasons[i][j] and f" ({one_line(now.reasons[i][j], 100)})"
+            examples.append(f"  {before.ids[i]}: {one_line(before.texts[i][j], 80)}\n    {verdicts}{reason}")
+    told = ", ".join(f"{count} {way}" for way, count in ways.items())
+    return "\n".join([*lines, f"{ways.total()} of {n * k} verdicts changed{told and f': {told}'}.", *examples])
+
+
 def duration(seconds: float) -> str:
     """ "42 s", "7 min", "1 h 05 min"."""
     if seconds < 100:
@@ -221,6 +256,21 @@ def shortest(path: str) -> str:
     """A path as people would type it here."""
     relative = os.path.relpath(path)
     return relative if len(relative) < len(path) else path
+
+
+def _known(evaluation: Evaluation) -> str:
+    """The mean with its interval, and how many answers could not be judged, and why."""
+    mean, low, high, n = evaluation.interval
+    text = f"{mean:.3f}  [{low:.3f}, {high:.3f}]  {n} problems" if n else "not known"
+    text += f", {evaluation.errors} answers could not be judged" if evaluation.errors else ""
+    return text + (f", most often: {one_line(evaluation.error_reason, 200)}" if evaluation.error_reason else "")
+
+
+def _way(old: float, new: float) -> str:
+    """How a verdict has changed, "" where its reward is the same."""
+    if math.isnan(old) or math.isnan(new):
+        return "judged now" if not math.isnan(new) else "not judged any more" if not math.isnan(old) else ""
+    return "higher" if new > old else "lower" if new < old else ""
 
 
 def _interval(summary: Mapping[str, float]) -> str:
