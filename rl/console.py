@@ -84,8 +84,7 @@ class Console:
     def _evaluation(self, step: int, evaluation: Evaluation) -> None:
         self._evaluation_seconds = time.monotonic() - self._evaluation_began
         mean, low, high, n = evaluation.interval
-        errors = f"{evaluation.errors} answers could not be judged" if evaluation.errors else ""
-        errors += f", most often: {one_line(evaluation.error_reason, 100)}" if evaluation.error_reason else ""
+        errors = _unjudged(evaluation)
         if not n:
             self._say(f"  held out   not known after {step} updates: {errors}")
             return
@@ -261,9 +260,15 @@ def shortest(path: str) -> str:
 def _known(evaluation: Evaluation) -> str:
     """The mean with its interval, and how many answers could not be judged, and why."""
     mean, low, high, n = evaluation.interval
+    errors = _unjudged(evaluation)
     text = f"{mean:.3f}  [{low:.3f}, {high:.3f}]  {n} problems" if n else "not known"
-    text += f", {evaluation.errors} answers could not be judged" if evaluation.errors else ""
-    return text + (f", most often: {one_line(evaluation.error_reason, 200)}" if evaluation.error_reason else "")
+    return f"{text}, {errors}" if errors else text
+
+
+def _unjudged(evaluation: Evaluation) -> str:
+    """How many answers could not be judged, and why; "" where all could."""
+    why = f", most often: {one_line(evaluation.error_reason, 150)}" if evaluation.error_reason else ""
+    return f"{evaluation.errors} answers could not be judged{why}" if evaluation.errors else ""
 
 
 def _way(old: float, new: float) -> str:

@@ -378,7 +378,7 @@ def _check_judges(
 
 def _warn_inline(threads: int | None = None, **counts: int) -> None:
     """Says what has no effect in this process."""
-    if threads not in (None, int(os.environ.get("NPROC", 0))):
+    if threads is not None and os.environ.get("NPROC") != str(threads):
         said = f"threads={threads} has no effect inline, where JAX runs already: start Python with NPROC={threads} in"
         warnings.warn(f"{said} the environment, or pass inline=False.", stacklevel=3)
     for name, count in counts.items():

@@ -209,9 +209,9 @@ def test_a_damaged_file_is_named(run):
     (run.path / "metrics.jsonl").write_text('{"step": 0}\n{"st\n{"step": 2}\n')
     with pytest.raises(ValueError, match=r"metrics.jsonl, line 2 is damaged: "):
         run.metrics()
-    for line, what in (('{"step": 0}\n["step"]\n', "no JSON object"), ('{"step": 0}\n{"a": 1}\n', "names no step")):
-        (run.path / "metrics.jsonl").write_text(line)
-        with pytest.raises(ValueError, match=rf"metrics.jsonl, line 2 is damaged: it {what}|is {what}"):
+    for line, what in (('["step"]', "it is no JSON object, but "), ('{"a": 1}', "it names no step")):
+        (run.path / "metrics.jsonl").write_text('{"step": 0}\n' + line + "\n")
+        with pytest.raises(ValueError, match=rf"metrics.jsonl, line 2 is damaged: {what}"):
             run.metrics()
     (run.path / "metrics.jsonl").write_bytes(b'{"step": 0}\n{"step": 1, "a": "\xff"}\n')
     with pytest.raises(ValueError, match=r"metrics.jsonl, line 2 is damaged: 'utf-8' codec"):
