@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from policy.products import Matrix, dot
+from policy.products import Matrix, bits, dot, from_bits
 from policy.sizes import power_of_two
 
 AXIS = "expert"  # Of the mesh: experts lie along it, and rows of the batch too.
@@ -121,6 +121,11 @@ def tile_columns(columns: int, k: int, experts: int) -> int:
     return min(max(power_of_two(columns * k // experts), 16), 128)
 
 
+def most_tiles(columns: int, k: int, experts: int, q: int) -> int:
+    """As many as can hold something."""
+    return k * columns // q + min(experts, k * columns)
+
+
 def make_plan(routing: Routing, experts: int, q: int, first_expert: jax.Array | None = None) -> Plan:
     """Sorts the columns by their expert, each expert's tiles beginning anew.
 
@@ -133,7 +138,7 @@ def make_plan(routing: Routing, experts: int, q: int, first_expert: jax.Array | 
     """
     k, n = routing.chosen.shape
     others = first_expert is not None
-    tile = jnp.arange(k * n // q + min(experts, k * n) + others)  # As many as there can be.
+    tile = jnp.arange(most_tiles(n, k, experts, q) + others)
     expert = routing.chosen.reshape(-1)  # [k N]
     if others:
         expert = expert - first_expert
@@ -196,7 +201,8 @@ def mixture(activation: Activation, weights: Stacks, x: jax.Array, gates: jax.Ar
     """sum over the chosen experts of gate * W_down (activation(W_gate x) * W_up x).
 
     Args:
-      weights: gate, up [E, F, D] and down [E, D, F]; their dtype is that of the products.
+      weights: gate, up [E, F, D] and down [E, D, F]; their dtype is that of the products, or uint16, `products.bits`
+        of bfloat16.
       x: [D, N].
       gates: float32 [k, N]. The plan has them too, but no gradient flows through it.
 
@@ -208,8 +214,8 @@ def mixture(activation: Activation, weights: Stacks, x: jax.Array, gates: jax.Ar
 
 def _forward(activation, weights, x, gates, plan: Plan, keep: bool) -> tuple[jax.Array, Any]:
     gate_w, up_w, down_w = (_read(w)[0] for w in weights)
-    dtype, q = gate_w.dtype, plan.column.shape[0] // plan.expert.shape[0]
-    inputs = x.astype(dtype)[:, plan.column]  # [D, S]
+    dtype, q = _dtype(gate_w), plan.column.shape[0] // plan.expert.shape[0]
+    inputs = bits(x.astype(dtype))[:, plan.column]  # [D, S]
 
     def tile(t, carry):
         outputs, kept = carry
@@ -219,7 +225,7 @@ def _forward(activation, weights, x, gates, plan: Plan, keep: bool) -> tuple[jax
         y = dot(_of(down_w, e), _gated(activation, *pair))
         return _put(outputs, y, t), [_put(buffer, part, t) for buffer, part in zip(kept, pair, strict=False)]
 
-    buffers = [jnp.zeros((gate_w.shape[1], plan.column.shape[0]), dtype) for _ in range(2 if keep else 0)]
+    buffers = [jnp.zeros((gate_w.shape[1], plan.column.shape[0]), inputs.dtype) for _ in range(2 if keep else 0)]
     start = (jnp.zeros((x.shape[0], plan.column.shape[0])), buffers)
     outputs, kept = lax.fori_loop(0, plan.used, tile, start)
     y = sum(gates[i] * outputs[:, plan.place[i]] for i in range(gates.shape[0]))
@@ -238,9 +244,9 @@ def _keep(activation, weights, x, gates, plan):
 def _backward(activation, saved, g: jax.Array):
     weights, (inputs, outputs, (gate, up)), plan, like = saved
     stacks = [_read(w) for w in weights]
-    dtype, q = inputs.dtype, plan.column.shape[0] // plan.expert.shape[0]
+    dtype, q = _dtype(inputs), plan.column.shape[0] // plan.expert.shape[0]
     dgates = jnp.stack([(g * outputs[:, place]).sum(axis=0) for place in plan.place])
-    dy = (g[:, plan.column] * plan.gate).astype(dtype)  # [D, S], 0 where there is no column.
+    dy = bits((g[:, plan.column] * plan.gate).astype(dtype))  # [D, S], 0 where there is no column.
 
     def tile(t, carry):
         (dgate_w, dup_w, ddown_w), dinputs = carry
@@ -270,8 +276,13 @@ mixture.defvjp(_keep, _backward)
 
 
 def _read(w: Weight) -> tuple[jax.Array, jax.Array | None]:
-    """What products read: the weight, and its transposed copy where it has one (policy.products)."""
-    return (w.w, w.wt) if isinstance(w, Matrix) else (w, None)
+    """`bits` of what products read: the weight, and its transposed copy where it has one (policy.products)."""
+    return (bits(w.w), bits(w.wt)) if isinstance(w, Matrix) else (bits(w), None)
+
+
+def _dtype(x: jax.Array) -> jnp.dtype:
+    """Of what has these bits."""
+    return jnp.dtype(jnp.bfloat16) if x.dtype == jnp.uint16 else x.dtype
 
 
 def _turned_dot(stack: tuple[jax.Array, jax.Array | None], e: jax.Array, g: jax.Array) -> jax.Array:
@@ -281,12 +292,12 @@ def _turned_dot(stack: tuple[jax.Array, jax.Array | None], e: jax.Array, g: jax.
 
 
 def _of(stack: jax.Array, e: jax.Array) -> jax.Array:
-    return lax.dynamic_index_in_dim(stack, e, 0, keepdims=False)
+    return from_bits(lax.dynamic_index_in_dim(stack, e, 0, keepdims=False))
 
 
 def _columns(x: jax.Array, t: jax.Array, q: int) -> jax.Array:
-    return lax.dynamic_slice_in_dim(x, t * q, q, 1)
+    return from_bits(lax.dynamic_slice_in_dim(x, t * q, q, 1))
 
 
 def _put(buffer: jax.Array, part: jax.Array, t: jax.Array) -> jax.Array:
-    return lax.dynamic_update_slice_in_dim(buffer, part.astype(buffer.dtype), t * part.shape[1], 1)
+    return lax.dynamic_update_slice_in_dim(buffer, bits(part), t * part.shape[1], 1)

@@ -7,11 +7,13 @@ import math
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
+from policy.experts import most_tiles, tile_columns
 from policy.programs import FIRST
 from policy.sampling import BLOCK, GROUP, NEAR
 from policy.sizes import multiple
-from policy.transformer import parameter_shapes
+from policy.transformer import engine_params, make_policy
 from policy.types import TransformerConfig
 
 ROWS = 8  # Slots come in so many: the rest of a vector is computed by other instructions, which round otherwise.
@@ -78,28 +80,37 @@ def engine_memory(
 ) -> EngineMemory:
     """The memory of an engine of these sizes, as `policy.Engine` takes them.
 
-    Parameters are counted in the dtype of products, a bfloat16 embedding twice (`transformer.from_host`). A layer with
-    experts is counted as wide as the experts of one token.
+    Parameters are counted in the dtype of products, a bfloat16 embedding twice (`transformer.from_host`).
     """
     c, size = config, 2 if dtype == "bfloat16" else 4
     at = layout(slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens, dtype=dtype)
     token = 2 * 4 * c.num_layers * c.num_kv_heads * c.head_dim
     slot = token * PAGE * at.pages
-    parameters = sum(math.prod(shape) * (size if len(shape) > 1 else 4) for shape in _shapes(c))
-    parameters += 2 * c.vocab_size * c.width if dtype == "bfloat16" else 0
+    parameters = _parameters(c, dtype)
     prompts = at.blocks * at.rows * at.chunks * at.chunk * token
     kept = prefix_bytes // (at.chunk * token) * at.chunk * token if prompt_columns > at.chunk else 0
 
     n = at.blocks * at.rows * at.chunk  # Columns of a chunk of prompts.
     qkv = 4 * n * (c.num_heads + 2 * c.num_kv_heads) * c.head_dim
     attention = 2 * (4 * n * c.num_heads * at.chunk + qkv)  # Scores and their exponentials; before and after rotation.
-    mlp = 3 * 4 * n * max(c.mlp_width, c.experts_per_token * c.expert_width)
-    prefill = max(attention, mlp) + 4 * n * c.width
+    mlp = 3 * 4 * n * (0 if all(map(c.has_experts, range(c.num_layers))) else c.mlp_width)
+    prefill = max(attention, mlp, at.blocks * _mixture(c, size, at.rows * at.chunk)) + 4 * n * c.width
     heads = 4 * at.slots * at.pages * c.num_heads  # Of all pages.
-    decode = max(_draw(c, at.slots), 4 * at.slots * c.vocab_size + heads * (2 * PAGE + 3 * c.head_dim))
+    attention = 4 * at.slots * c.vocab_size + heads * (2 * PAGE + 3 * c.head_dim)
+    decode = max(_draw(c, at.slots), attention, at.banks * _mixture(c, size, at.width))
     bans = at.slots * multiple(c.vocab_size, BLOCK)
     peak = parameters + slot * at.slots + prompts + kept + max(prefill, decode, at.blocks * _draw(c, FIRST)) + bans
     return EngineMemory(token, slot, slot * at.slots, parameters, peak)
+
+
+def _mixture(config: TransformerConfig, size: int, columns: int) -> int:
+    """The bytes of what a layer with experts computes: columns in tiles, and as many again turned to be gathered."""
+    c, k = config, config.experts_per_token
+    if not c.num_experts:
+        return 0
+    q = tile_columns(columns, k, c.num_experts)
+    places = most_tiles(columns, k, c.num_experts, q) * q
+    return c.width * (places * (2 * size + 3 * 4) + 2 * 4 * columns)
 
 
 def _draw(config: TransformerConfig, rows: int) -> int:
@@ -142,5 +153,9 @@ def slots_that_fit(
 
 
 @functools.cache
-def _shapes(config: TransformerConfig) -> list[tuple[int, ...]]:
-    return [shape for leaves in parameter_shapes(config).values() for shape in leaves.values()]
+def _parameters(config: TransformerConfig, dtype: str) -> int:
+    """The bytes of what `transformer.from_host` gives."""
+    init = make_policy(config).init
+    tree = jax.eval_shape(lambda: engine_params(init(jax.random.key(0)), jnp.dtype(dtype)))
+    again = 2 * config.vocab_size * config.width if dtype == "bfloat16" else 0
+    return again + sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

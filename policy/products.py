@@ -114,6 +114,19 @@ def _linear_backward(saved, g: jax.Array):
 _linear.defvjp(_linear_forward, _linear_backward)
 
 
+def bits(x: jax.Array) -> jax.Array:
+    """A bfloat16 array as uint16, any other as it is.
+
+    To be sliced, gathered or updated: XLA:CPU does that in float32, into which it converts the whole array.
+    """
+    return lax.bitcast_convert_type(x, jnp.uint16) if x.dtype == jnp.bfloat16 else x
+
+
+def from_bits(x: jax.Array) -> jax.Array:
+    """The inverse of `bits`."""
+    return lax.bitcast_convert_type(x, jnp.bfloat16) if x.dtype == jnp.uint16 else x
+
+
 def transposed(x: jax.Array) -> jax.Array:
     """x.T of a float32 matrix by a product with the identity, which is exact.
 

@@ -26,7 +26,7 @@ from policy.attention import Tiles, attend, capped, make_tiles, rotations
 from policy.cache import Cache, Pages, Seats, attend_chunk, attend_pages, page_biases
 from policy.experts import RouterSums, Routing, mix, route, router_sums
 from policy.flash import Branches, attend_branches
-from policy.products import Matrix, is_matrix, linear, transposed
+from policy.products import Matrix, from_bits, is_matrix, linear, transposed
 from policy.types import Array, Params, TransformerConfig
 
 Attention = Callable[[int, jax.Array, Any], tuple[jax.Array, Any]]  # (layer, qkv, its state) -> (output, new state)
@@ -380,12 +380,12 @@ def to_host(tree: Params) -> dict[str, dict[str, np.ndarray]]:
 def from_host(tree: Params) -> dict[str, dict[str, jax.Array]]:
     """The inverse of `to_host`.
 
-    A bfloat16 embedding stays as its uint16 view too, under "rows": XLA:CPU converts a whole bfloat16 table
-    before a gather.
+    What is taken from in pieces stays `products.bits`: the stacks of experts, and a second copy of the embedding, under
+    "rows".
     """
 
-    def typed(x: Array) -> Array:
-        return np.asarray(x).view(ml_dtypes.bfloat16) if x.dtype == np.uint16 else x
+    def typed(x: np.ndarray) -> Array:
+        return x.view(ml_dtypes.bfloat16) if x.dtype == np.uint16 and x.ndim == 2 else x
 
     typed_tree = {
         module: {name: jnp.asarray(typed(np.asarray(p))) for name, p in leaves.items()}
@@ -402,10 +402,7 @@ def _rows(config, dtype) -> jax.Array:
 
 def _embedded(rows: jax.Array, tokens: jax.Array) -> jax.Array:
     """int32 [N] -> float32 [D, N]."""
-    x = rows[tokens]
-    if x.dtype == jnp.uint16:
-        x = lax.bitcast_convert_type(x, jnp.bfloat16)
-    return transposed(x.astype(jnp.float32))
+    return transposed(from_bits(rows[tokens]).astype(jnp.float32))
 
 
 def _prefill(config, dtype, tokens, first, last, cache):

@@ -1,5 +1,6 @@
 """The engine's memory is what is computed, and its compiled programs convert no weight and copy no cache."""
 
+import dataclasses
 import itertools
 import re
 import weakref
@@ -17,22 +18,20 @@ from policy.memory import PAGE, PREFILL_ROWS, engine_memory, layout, slots_that_
 from policy.pages import PageTable, SeatTable
 from policy.programs import FIRST, programs
 from policy.sampling import plain_law
-from policy.transformer import engine_params, from_host
+from policy.transformer import engine_params, from_host, to_host
 from policy.types import Model
 
 SHAPE = TransformerConfig(
     vocab_size=5120, width=160, num_layers=3, num_heads=3, num_kv_heads=1, head_dim=64, mlp_width=448, context=2048
 )
+EXPERTS = dataclasses.replace(SHAPE, num_experts=8, experts_per_token=2, expert_width=352)
 
 
 def compile_all(config, dtype, *, together=0, **sizes):
     """Compiled: a decode step of a bank with all its pages, a chunk of a block of prompts, first tokens; and the
     bytes of the parameters. Each SEATS slots of the bank read `together` pages of a prompt together."""
-    master = jax.eval_shape(make_policy(config).init, jax.random.key(0))
-    params = dict(jax.eval_shape(lambda tree: engine_params(tree, jnp.dtype(dtype)), master))
+    params = from_host(to_host(engine_params(make_policy(config).init(jax.random.key(0)), jnp.dtype(dtype))))
     shape = jax.ShapeDtypeStruct
-    if dtype == "bfloat16":
-        params["rows"] = {"w": shape((config.vocab_size, config.width), np.uint16)}
     at = layout(dtype=dtype, **sizes)
     slots, n = shape((at.width,), np.int32), shape((at.rows,), np.int32)
     functions = programs(config, dtype)
@@ -59,20 +58,23 @@ def compile_all(config, dtype, *, together=0, **sizes):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "slots", "prompt", "more"),
+    ("config", "dtype", "slots", "prompt", "more"),
     [
-        ("float32", 64, 64, 64),
-        ("bfloat16", 16, 256, 32),
-        ("float32", 16, 64, 960),
-        ("bfloat16", 64, 32, 32),
-        ("float32", 1, 64, 64),
-        ("bfloat16", 1, 64, 64),
+        (SHAPE, "float32", 64, 64, 64),
+        (SHAPE, "bfloat16", 16, 256, 32),
+        (SHAPE, "float32", 16, 64, 960),
+        (SHAPE, "bfloat16", 64, 32, 32),
+        (SHAPE, "float32", 1, 64, 64),
+        (SHAPE, "bfloat16", 1, 64, 64),
+        (EXPERTS, "float32", 16, 64, 64),
+        (EXPERTS, "bfloat16", 64, 64, 64),
+        (EXPERTS, "bfloat16", 16, 256, 32),
     ],
 )
-def test_memory_is_what_the_compiled_programs_take(dtype, slots, prompt, more):
+def test_memory_is_what_the_compiled_programs_take(config, dtype, slots, prompt, more):
     sizes = {"slots": slots, "prompt_columns": prompt, "max_tokens": more}
-    decode, prefill, first, parameters = compile_all(SHAPE, dtype, **sizes)
-    said = engine_memory(SHAPE, dtype=dtype, prefix_bytes=2**20, **sizes)
+    decode, prefill, first, parameters = compile_all(config, dtype, **sizes)
+    said = engine_memory(config, dtype=dtype, prefix_bytes=2**20, **sizes)
     assert said.parameters == parameters
     d, p, s = decode.memory_analysis(), prefill.memory_analysis(), first.memory_analysis()
     at = layout(dtype=dtype, **sizes)
@@ -212,7 +214,7 @@ def weight_shapes(config, dtype):
     """Of all products."""
     master = jax.eval_shape(make_policy(config).init, jax.random.key(0))
     tree = jax.eval_shape(lambda tree: engine_params(tree, jnp.dtype(dtype)), master)
-    return {tuple(leaf.shape) for leaf in jax.tree.leaves(tree) if leaf.ndim >= 2}
+    return {tuple(leaf.shape) for leaf in jax.tree.leaves(tree) if leaf.ndim >= 2 and leaf.dtype == dtype}
 
 
 def made(text, dtype, shape, *operations):
@@ -231,13 +233,13 @@ def converted(text, weights):
 MOVES = ("copy\\(", "convert\\(", "transpose\\(", "select\\(")
 
 
-@pytest.mark.parametrize("together", [0, 3])
-def test_bfloat16_programs_convert_no_weight_and_copy_no_cache(together):
+@pytest.mark.parametrize(("config", "together"), [(SHAPE, 0), (SHAPE, 3), (EXPERTS, 0)])
+def test_bfloat16_programs_convert_no_weight_and_copy_no_cache(config, together):
     """Each of these costs two to six times the step, and comes back silently with a new compiler."""
     slots = 16
     sizes = {"slots": slots, "prompt_columns": 128, "max_tokens": 32}
-    decode, prefill, *_ = compile_all(SHAPE, "bfloat16", together=together, **sizes)
-    weights = weight_shapes(SHAPE, "bfloat16")
+    decode, prefill, *_ = compile_all(config, "bfloat16", together=together, **sizes)
+    weights = weight_shapes(config, "bfloat16")
     for compiled in (decode, prefill):
         assert not converted(compiled.as_text(), weights)
         assert f"f32[{SHAPE.context}," not in compiled.as_text()  # A table of all positions of the model.
@@ -247,13 +249,13 @@ def test_bfloat16_programs_convert_no_weight_and_copy_no_cache(together):
     no_copy_of_a_cache(decode, prefill, slots, together)
 
 
-@pytest.mark.parametrize("together", [0, 3])
-def test_float32_programs_move_no_weight_and_copy_no_cache(together):
+@pytest.mark.parametrize(("config", "together"), [(SHAPE, 0), (SHAPE, 3), (EXPERTS, 0)])
+def test_float32_programs_move_no_weight_and_copy_no_cache(config, together):
     slots = 16
     sizes = {"slots": slots, "prompt_columns": 128, "max_tokens": 32}
-    decode, prefill, *_ = compile_all(SHAPE, "float32", together=together, **sizes)
+    decode, prefill, *_ = compile_all(config, "float32", together=together, **sizes)
     for compiled in (decode, prefill):
-        for shape in weight_shapes(SHAPE, "float32"):
+        for shape in weight_shapes(config, "float32"):
             assert not made(compiled.as_text(), "f32", shape, *MOVES)
     no_copy_of_a_cache(decode, prefill, slots, together)
 

@@ -243,3 +243,5 @@ def test_products_of_experts_stay_in_bfloat16():
     operands = re.findall(r" dot\((%[\w.-]+), (%[\w.-]+)\)", text)
     assert len(operands) == 9
     assert {dtypes[name] for pair in operands for name in pair} == {"bf16"}
+    # Nor is a whole stack converted, or what the tiles are taken from and put into.
+    assert not re.findall(rf"f32\[{e},\d+,\d+\]\S* convert\(|f32\[(?:{D}|{F}),\d+\]\S* convert\(bf16", text)
