@@ -12,11 +12,10 @@ import jax.numpy as jnp
 from policy.experts import most_tiles, tile_columns
 from policy.programs import FIRST
 from policy.sampling import BLOCK, GROUP, NEAR
-from policy.sizes import multiple
+from policy.sizes import ROWS, multiple
 from policy.transformer import engine_params, make_policy
 from policy.types import TransformerConfig
 
-ROWS = 8  # Slots come in so many: the rest of a vector is computed by other instructions, which round otherwise.
 BANK = 32  # Slots of a bank on a CPU, at least; half, where there are two. To read the weights for fewer costs more.
 PREFILL_ROWS = 8  # Prompts that are computed at once, at most.
 CHUNK = 64  # Columns of a prompt that are computed together.

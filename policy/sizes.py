@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+ROWS = 8  # An engine's rows come in so many: other instructions, which round otherwise, compute the rest of a vector.
+
 
 def multiple(n: int, of: int) -> int:
     """The least multiple of `of` that is no less than n."""

@@ -27,6 +27,7 @@ from policy.cache import Cache, Pages, Seats, attend_chunk, attend_pages, page_b
 from policy.experts import RouterSums, Routing, mix, route, router_sums
 from policy.flash import Branches, attend_branches
 from policy.products import Matrix, from_bits, is_matrix, linear, transposed
+from policy.sizes import ROWS, multiple
 from policy.types import Array, Params, TransformerConfig
 
 Attention = Callable[[int, jax.Array, Any], tuple[jax.Array, Any]]  # (layer, qkv, its state) -> (output, new state)
@@ -152,6 +153,7 @@ def decoder(
     *,
     axis: int = 0,
     joined: bool = False,
+    wanted: jax.Array | None = None,
 ) -> tuple[jax.Array, tuple, list[Routing]]:
     """All layers.
 
@@ -160,9 +162,11 @@ def decoder(
       attention: (i, qkv float32 [(H + 2K) C, N], states[i]) -> output [H C, N] (with axis=1: [N, H C]), new state.
       joined: the gate and the up projection are one product, as in the tree of `engine_params`: faster with few
         columns, slower with many and with gradients.
+      wanted: int32 [X], the columns with which the last layer goes on after its attention; None: all.
 
     Returns:
-      The normalized output in `dtype`, [D, N], the new states, and where layers with experts sent the columns.
+      The normalized output in `dtype`, [D, N] or [D, X], the new states, and where layers with experts sent the
+      columns.
     """
     c, new, routings = config, [], []
     norm = functools.partial(Norm, c, dtype)
@@ -177,6 +181,8 @@ def decoder(
                 qkv = heads.reshape(qkv.shape)
             out, state = attention(i, qkv, states[i])
             new.append(state)
+            if wanted is not None and i == c.num_layers - 1:
+                x, out = x[:, wanted], jnp.take(out, wanted, 1 - axis)
             out = Linear(c.width, "out", c.out_bias)(out, axis)
             x = x + (stream_norm("attention_post_norm")(out) if c.post_norms else out)
             h = norm("mlp_norm")(x)
@@ -416,8 +422,9 @@ def _prefill(config, dtype, tokens, first, last, cache):
         return attend_chunk(c, dtype, i, qkv, turns[i], kv, first)
 
     x = _entered(c, _embedded(_rows(c, dtype), tokens.reshape(-1)), position)
-    x, cache, _ = decoder(c, dtype, x, attention, cache, axis=1, joined=True)
-    return x.reshape(c.width, n, w)[:, jnp.arange(n), last], cache
+    ends = jnp.resize(jnp.arange(n) * w + last, (multiple(n, ROWS),))  # The same ones again where n is no multiple.
+    x, cache, _ = decoder(c, dtype, x, attention, cache, axis=1, joined=True, wanted=ends)
+    return x[:, :n], cache
 
 
 def _decode(config, dtype, tokens, position, pages, seats, cache, shared):

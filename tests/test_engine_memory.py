@@ -24,7 +24,7 @@ from policy.types import Model
 SHAPE = TransformerConfig(
     vocab_size=5120, width=160, num_layers=3, num_heads=3, num_kv_heads=1, head_dim=64, mlp_width=448, context=2048
 )
-EXPERTS = dataclasses.replace(SHAPE, num_experts=8, experts_per_token=2, expert_width=352)
+EXPERTS = dataclasses.replace(SHAPE, num_experts=6, experts_per_token=2, expert_width=352)
 
 
 def compile_all(config, dtype, *, together=0, **sizes):
