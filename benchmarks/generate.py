@@ -213,6 +213,7 @@ def measure(config: TransformerConfig, name: str, dtype: str, rounds: int, tunix
         sides["Tunix"] = tunix_side(config, case, dtype, prompts, tunix)
     for run in sides.values():
         run()  # Compiles.
+    sides["ours"]()  # And for the cache as large as it has become.
     times: dict[str, list[float]] = {side: [] for side in sides}
     for i in range(rounds):
         for side in list(sides)[:: 1 if i % 2 else -1]:

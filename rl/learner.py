@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from policy import Params, Versioned, make_policy
 from policy.experts import RouterSums, router_metrics
 from policy.flash import available, expressible, make_branches
+from policy.memory import CHUNK, PAGE, layout
 from policy.products import compute_copies, masters, with_copies
 from policy.sharding import BATCH, ROW_AXES, Table, by_rows, make_mesh, shardings, table
 from policy.transformer import engine_params, fast_dtype, head_table, parameter_shapes, to_host
@@ -131,9 +132,12 @@ class Learner:
         return f"{functools.reduce(lambda crc, p: zlib.crc32(np.require(p, requirements='C'), crc), leaves, 0):08x}"
 
     def arithmetic(self) -> str:
-        """What decides the bits where the config leaves it open: "bfloat16, 2 threads, jaxlib 0.10.2, Intel(R) ..."."""
+        """What decides the bits where the config leaves it open: "bfloat16, 2 threads, 32 rows and 4 x 64 columns at a
+        time, pages of 32, jaxlib 0.10.2, Intel(R) ..."."""
         device = jax.devices()[0]
-        by = f"jaxlib {versions()['jaxlib']}"
+        at = layout(slots=self._config.slots, prompt_columns=CHUNK, max_tokens=1, dtype=self._dtype)
+        blocks = f"{at.width} rows and {at.rows} x {at.chunk} columns at a time, pages of {PAGE}"
+        by = f"{blocks}, jaxlib {versions()['jaxlib']}"
         if device.platform != "cpu":  # There the threads of the host compute nothing.
             return f"{self._dtype}, {by}, {device.device_kind}"
         given = os.environ.get("NPROC", "")  # From which XLA takes them.

@@ -408,7 +408,8 @@ def test_a_run_that_goes_on_with_other_arithmetic_says_so(tmp_path, monkeypatch)
 
     monkeypatch.setenv("NPROC", "2")
     train(tiny.config(steps=1, held_out=()), path=tmp_path / "run")
-    by = f"jaxlib {jax.lib.__version__}, {machine()['cpu']}"
+    blocks = "8 rows and 4 x 64 columns at a time, pages of 32"
+    by = f"{blocks}, jaxlib {jax.lib.__version__}, {machine()['cpu']}"
     assert rl.Run(tmp_path / "run").config["arithmetic"] == f"float32, 2 threads, {by}"
     assert findings(2) == []
     monkeypatch.setenv("NPROC", "3")
@@ -416,10 +417,13 @@ def test_a_run_that_goes_on_with_other_arithmetic_says_so(tmp_path, monkeypatch)
     assert f"was computed with float32, 2 threads, {by}, and goes on with float32, 3 threads, {by}: from" in said
     assert "set dtype= and threads=" in said
     assert tiny.kinds(tmp_path / "run").count("finding") == 1
+    monkeypatch.setenv("NPROC", "2")
+    monkeypatch.setattr("rl.learner.PAGE", 64)
+    assert "and goes on with float32, 2 threads, 8 rows and 4 x 64 columns at a time, pages of 64" in findings(4)[0]
     kept = rl.Run(tmp_path / "run").config
     del kept["arithmetic"]  # As in a run of an older version.
     (tmp_path / "run" / "config.json").write_text(json.dumps(kept))
-    assert findings(4) == []
+    assert findings(5) == []
 
 
 def test_a_start_that_fails_says_why_and_leaves_the_directory_that_it_was_given(tmp_path, monkeypatch):
