@@ -34,7 +34,7 @@ from policy.programs import FIRST, STEPS, programs
 from policy.requests import Reply, SamplingOptions, Written, begin, cut_at, in_words, is_whole, stop_at, told
 from policy.sampling import Sampled
 from policy.sizes import multiple
-from policy.transformer import fast_dtype, from_host
+from policy.transformer import check_host, fast_dtype, from_host
 from policy.types import Completion, Model, Params, Versioned
 
 
@@ -125,7 +125,7 @@ class Engine:
                 f"A prompt of {prompt_columns} and a completion of {max_tokens} tokens do not fit the context of "
                 f"{config.context} tokens of {model.name}: shorten one of them."
             )
-        self._config, self._tokenizer, self._seed = config, model.tokenizer, seed
+        self._config, self._tokenizer, self._seed, self._dtype = config, model.tokenizer, seed, dtype
         self._max_tokens, self._most = max_tokens, min(multiple(prompt_columns, PAGE), config.context - max_tokens)
         self._at = layout(slots=slots, prompt_columns=prompt_columns, max_tokens=max_tokens, dtype=dtype)
         self._programs = programs(config, dtype)
@@ -156,11 +156,13 @@ class Engine:
 
         Raises:
           RuntimeError: something is being written under other parameters.
+          ValueError: the parameters are another model's, or in another dtype.
         """
         if self._alive:
             raise RuntimeError(
                 "Engine.load: completions are being written; step until the engine is idle, or cancel them."
             )
+        check_host(params.params, self._config, self._dtype)
         self.version, self._params = None, {}  # The old ones go before the new ones come.
         self._params = from_host(params.params)
         self._prefixes.clear()

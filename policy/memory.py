@@ -7,13 +7,12 @@ import math
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from policy.experts import most_tiles, tile_columns
 from policy.programs import FIRST
 from policy.sampling import BLOCK, GROUP, NEAR
 from policy.sizes import ROWS, multiple
-from policy.transformer import engine_params, make_policy
+from policy.transformer import engine_shapes
 from policy.types import TransformerConfig
 
 BANK = 32  # Slots of a bank on a CPU, at least; half, where there are two. To read the weights for fewer costs more.
@@ -154,7 +153,6 @@ def slots_that_fit(
 @functools.cache
 def _parameters(config: TransformerConfig, dtype: str) -> int:
     """The bytes of what `transformer.from_host` gives."""
-    init = make_policy(config).init
-    tree = jax.eval_shape(lambda: engine_params(init(jax.random.key(0)), jnp.dtype(dtype)))
     again = 2 * config.vocab_size * config.width if dtype == "bfloat16" else 0
-    return again + sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    leaves = jax.tree.leaves(engine_shapes(config, dtype))
+    return again + sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)

@@ -373,6 +373,32 @@ def engine_params(params: Params, dtype: jnp.dtype) -> dict[str, dict[str, jax.A
     return tree
 
 
+@functools.cache
+def engine_shapes(config: TransformerConfig, dtype: str) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
+    """Of the tree of `engine_params`."""
+    init = make_policy(config).init
+    return jax.eval_shape(lambda: engine_params(init(jax.random.key(0)), jnp.dtype(dtype)))
+
+
+def check_host(tree: Params, config: TransformerConfig, dtype: str) -> None:
+    """
+    Raises:
+      ValueError: `tree` is not what `to_host` gives of the tree of `engine_params`.
+    """
+
+    def kinds(tree: Any) -> dict[str, str]:
+        named = {f"{module}/{name}": p for module, leaves in tree.items() for name, p in leaves.items()}
+        return {name: f"{'uint16' if p.dtype == jnp.bfloat16 else p.dtype} {p.shape}" for name, p in named.items()}
+
+    wanted, given = kinds(engine_shapes(config, dtype)), kinds(tree)
+    if given != wanted:
+        name = min(name for name, _ in wanted.items() ^ given.items())
+        raise ValueError(
+            f"The parameters are not those of this model in {dtype}: {name} is {given.get(name, 'missing')}, and must "
+            f"be {wanted.get(name, 'absent')}. Take to_host(engine_params(params, {dtype!r})) of policy.transformer."
+        )
+
+
 def to_host(tree: Params) -> dict[str, dict[str, np.ndarray]]:
     """Copies of the arrays of `engine_params` in the host's memory, bfloat16 as uint16, which crosses processes
     without a copy."""

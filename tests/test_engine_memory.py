@@ -18,7 +18,7 @@ from policy.memory import PAGE, PREFILL_ROWS, engine_memory, layout, slots_that_
 from policy.pages import PageTable, SeatTable
 from policy.programs import FIRST, programs
 from policy.sampling import plain_law
-from policy.transformer import engine_params, from_host, to_host
+from policy.transformer import engine_params, engine_shapes, from_host, to_host
 from policy.types import Model
 
 SHAPE = TransformerConfig(
@@ -212,9 +212,8 @@ def test_the_slots_that_fit_fit():
 
 def weight_shapes(config, dtype):
     """Of all products."""
-    master = jax.eval_shape(make_policy(config).init, jax.random.key(0))
-    tree = jax.eval_shape(lambda tree: engine_params(tree, jnp.dtype(dtype)), master)
-    return {tuple(leaf.shape) for leaf in jax.tree.leaves(tree) if leaf.ndim >= 2 and leaf.dtype == dtype}
+    leaves = jax.tree.leaves(engine_shapes(config, dtype))
+    return {tuple(leaf.shape) for leaf in leaves if leaf.ndim >= 2 and leaf.dtype == dtype}
 
 
 def made(text, dtype, shape, *operations):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import threading
 
 import jax
@@ -661,7 +662,7 @@ def test_all_who_wait_for_parameters_that_cannot_be_loaded_are_told():
     made = worker()
     later = [made.generate(Draw(0, i, 2, 1.0), Problem("p", "?", ""), Versioned(0, {})) for i in range(3)]
     for one in later:
-        with pytest.raises(KeyError, match="embedding"):
+        with pytest.raises(ValueError, match="embedding/w is missing"):
             one.result()
 
 
@@ -703,10 +704,31 @@ def test_logits_that_are_not_finite_are_the_fault_of_the_groups_of_their_version
 def test_after_parameters_that_cannot_be_loaded_others_are():
     made = worker()
     first = groups(made, ("?", small.versioned(0)))[0].result()
-    with pytest.raises(KeyError, match="embedding"):
+    with pytest.raises(ValueError, match="embedding/w is missing"):
         groups(made, ("?", Versioned(1, {})))[0].result()
     for one, other in zip(first, groups(made, ("?", small.versioned(0)))[0].result(), strict=True):
         assert_same_bits(one, other)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (lambda: small.load(0), "in float32: layer_0/gate/w is float32 (48, 32), and must be absent"),
+        (lambda: small.versioned(dtype="bfloat16").params, "embedding/w is uint16 (258, 32), and must be float32"),
+        (lambda: small.versioned().params | {"more": {"w": np.zeros(3)}}, "more/w is float64 (3,), and must be absent"),
+    ],
+    ids=["the learner's", "another dtype", "too many"],
+)
+def test_parameters_that_are_not_the_engines_are_refused_and_the_old_ones_stay(params, message):
+    """A matrix in bfloat16 would compute in bfloat16, and say nothing."""
+    made = engine()
+    made.load(small.versioned(3))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        made.load(Versioned(4, params()))
+    made.submit("a", PROMPT)
+    while not made.idle:
+        made.step()
+    assert made.version == 3
 
 
 def test_a_call_that_is_interrupted_tells_all_who_have_begun(monkeypatch):
