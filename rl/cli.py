@@ -11,6 +11,10 @@ import pathlib
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # The command says what it can before JAX is loaded.
+    from policy import TransformerConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -222,30 +226,30 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from policy import pretrained
     from rl.configfile import Mistake
     from rl.doctor import diagnose
 
     if options.mesh and not options.model:
         raise Mistake("--mesh spreads a model: name one.")
-    facts, wrong = diagnose()
+    config = pretrained(options.model).config if options.model else None
+    facts, wrong = diagnose(options.model, config) if config else diagnose()
     for name, description in facts:
         print(f"{name:<10} {description}")
-    if options.model:
-        _print_placement(options.model, options.mesh)
+    if config:
+        _print_placement(options.model, config, options.mesh)
     for sentence in wrong:
         print(f"wrong:     {sentence}")
     print("All is well." if not wrong else f"{len(wrong)} found wrong.")
     return int(bool(wrong))
 
 
-def _print_placement(path: str, mesh: str | None) -> None:
+def _print_placement(path: str, config: TransformerConfig, mesh: str | None) -> None:
     import jax
 
-    from policy import pretrained
     from policy.sharding import describe, parse_mesh, table
     from policy.transformer import parameter_shapes
 
-    config = pretrained(path).config
     sizes = parse_mesh(mesh) if mesh else {"fsdp": jax.device_count()}
     print(f"\nHow the parameters of {path} rest on devices:")
     for rule, description in describe(sizes, parameter_shapes(config), table(config)):
@@ -350,7 +354,8 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--timeout", type=_seconds, default=120.0, metavar="S", help="seconds for a hack (default: 120)")
 
     doctor = command("doctor", _doctor, "say what this machine has for a run, and what is wrong with it")
-    doctor.add_argument("model", nargs="?", metavar="MODEL", help="say too how its parameters rest on devices")
+    text = "say too what an engine takes for it, and how its parameters rest on devices"
+    doctor.add_argument("model", nargs="?", metavar="MODEL", help=text)
     doctor.add_argument("--mesh", metavar="AXES", help="e.g. fsdp=2,tensor=4 (default: all devices along fsdp)")
 
     export = command("export", _export, "write a run's policy as a Hugging Face directory")

@@ -9,11 +9,23 @@ import platform
 import shutil
 import sys
 
+from policy.types import TransformerConfig
 from rl.machine import cores, machine, versions
 
+SMOLLM2 = TransformerConfig(
+    vocab_size=49152, width=576, num_layers=30, num_heads=9, num_kv_heads=3, head_dim=64, mlp_width=1536, context=8192
+)
 
-def diagnose() -> tuple[list[tuple[str, str]], list[str]]:
-    """What there is, as (name, description), and what is wrong, in sentences that say what to do."""
+
+def diagnose(
+    model: str = "SmolLM2-135M", config: TransformerConfig = SMOLLM2
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """What there is, as (name, description), and what is wrong, in sentences that say what to do.
+
+    Args:
+      model: the name of the one for which the memory of the engine is computed; default: that of the examples.
+      config: its shape.
+    """
     import verifiers  # rl/__init__.py has made sure that it is ours.
     from policy.download import cache_folder
     from policy.transformer import fast_dtype
@@ -51,7 +63,8 @@ def diagnose() -> tuple[list[tuple[str, str]], list[str]]:
         wrong.append(
             "Less than 3 GiB of memory are free: a model of 135 million parameters needs about as much to train."
         )
-    facts.append(("engine", _engine(memory and memory[1], fast_dtype() if devices != "none" else "float32")))
+    dtype = fast_dtype() if devices != "none" else "float32"
+    facts.append(("engine", _engine(model, config, memory and memory[1], dtype)))
     free = shutil.disk_usage(".").free
     facts.append(("disk", f"{free / 2**30:.1f} GiB free in {pathlib.Path.cwd()}"))
     if free < 4 * 2**30:
@@ -90,22 +103,19 @@ def _attention() -> str:
     return f"the flash kernel of cuDNN in 16 bits, without a mesh, heads up to 128, no soft cap; else in tiles{bits}"
 
 
-def _engine(free: int | None, dtype: str) -> str:
-    """What the engine's cache takes for the model of the examples."""
+def _engine(model: str, config: TransformerConfig, free: int | None, dtype: str) -> str:
+    """What the engine takes of the memory."""
     from policy.memory import engine_memory, slots_that_fit
-    from policy.types import TransformerConfig
 
-    smollm2 = TransformerConfig(
-        vocab_size=49152, width=576, num_layers=30, num_heads=9, num_kv_heads=3, head_dim=64, mlp_width=1536,
-        context=8192,
-    )  # fmt: skip
-    lengths = {"prompt_columns": 64, "max_tokens": 64, "dtype": dtype}
-    needed = engine_memory(smollm2, slots=64, **lengths)
+    length = min(64, config.context // 2)
+    lengths = {"prompt_columns": length, "max_tokens": length, "dtype": dtype}
+    needed = engine_memory(config, slots=64, **lengths)
     text = (
-        f"SmolLM2-135M in {dtype}, prompts and completions of 64 tokens: cache {needed.token / 2**10:.0f} KiB a token, "
-        f"{needed.slot / 2**20:.1f} MiB a slot; 64 slots {needed.peak / 2**30:.2f} GiB at the peak, weights included"
+        f"{model} in {dtype}, prompts and completions of {length} tokens: "
+        f"cache {needed.token / 2**10:.3g} KiB a token, {needed.slot / 2**20:.1f} MiB a slot; "
+        f"64 slots {needed.peak / 2**30:.2f} GiB at the peak, weights included"
     )
-    return text if free is None else f"{text}; {slots_that_fit(smollm2, free // 2, **lengths)} slots fit half of it"
+    return text if free is None else f"{text}; {slots_that_fit(config, free // 2, **lengths)} slots fit half of it"
 
 
 def _memory(root: pathlib.Path = pathlib.Path("/")) -> tuple[int, int] | None:

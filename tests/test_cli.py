@@ -595,6 +595,8 @@ def test_doctor_names_what_there_is(capsys):
     for name in ("versions", "devices", "processor", "threads", "dtype", "memory", "cache", "verifiers"):
         assert re.search(rf"^{name} +\S", out, re.MULTILINE), name
     assert "jaxlib" in out
+    # SmolLM2-135M: keys and values of 30 layers of 3 heads of 64 features, in float32; 128 tokens are 4 pages.
+    assert "cache 45 KiB a token, 5.6 MiB a slot; 64 slots" in out
     assert out.endswith("All is well.\n" if code == 0 else "found wrong.\n")
 
 

@@ -13,9 +13,10 @@ import small
 from jax.sharding import PartitionSpec as P
 from model_files import write_directory
 
-from policy import layout
+from policy import layout, pretrained
+from policy.memory import engine_memory
 from policy.sharding import GROK_1, bytes_per_device, describe, make_mesh, parse_mesh, partition, shardings, table
-from policy.transformer import parameter_shapes
+from policy.transformer import fast_dtype, parameter_shapes
 from rl.batch import make_batch
 from rl.cli import main
 from rl.configfile import parse_overrides
@@ -139,6 +140,10 @@ def test_the_doctor_prints_the_table(tmp_path, capsys):
     path = write_directory(tmp_path / "model")
     main(["doctor", str(path), "--mesh", "fsdp=2,tensor=2"])
     out = capsys.readouterr().out
+    config = pretrained(path).config
+    needed = engine_memory(config, slots=64, prompt_columns=32, max_tokens=32, dtype=fast_dtype())
+    assert f"engine     {path} in {fast_dtype()}, prompts and completions of 32 tokens: cache " in out
+    assert f"64 slots {needed.peak / 2**30:.2f} GiB at the peak" in out
     # head and embedding: 2 x 260 x 8 numbers.
     assert re.search(r"\(embedding\|head\)/w +\(tensor, fsdp\): 2 of 16\.2 KiB, 4\.1 KiB a device", out)
     assert re.search(r"\.\*norm/\(scale\|offset\) +\(copied\): 5 of 160 B, 160 B a device", out)
