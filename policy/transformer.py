@@ -388,9 +388,10 @@ def check_host(tree: Params, config: TransformerConfig, dtype: str) -> None:
 
     def kinds(tree: Any) -> dict[str, str]:
         named = {f"{module}/{name}": p for module, leaves in tree.items() for name, p in leaves.items()}
-        return {name: f"{'uint16' if p.dtype == jnp.bfloat16 else p.dtype} {p.shape}" for name, p in named.items()}
+        return {name: f"{p.dtype} {p.shape}" for name, p in named.items()}
 
-    wanted, given = kinds(engine_shapes(config, dtype)), kinds(tree)
+    given = kinds(tree)
+    wanted = {name: kind.replace("bfloat16", "uint16") for name, kind in kinds(engine_shapes(config, dtype)).items()}
     if given != wanted:
         name = min(name for name, _ in wanted.items() ^ given.items())
         raise ValueError(
