@@ -91,11 +91,12 @@ def engine_memory(
     n = at.blocks * at.rows * at.chunk  # Columns of a chunk of prompts.
     qkv = 4 * n * (c.num_heads + 2 * c.num_kv_heads) * c.head_dim
     attention = 2 * (4 * n * c.num_heads * at.chunk + qkv)  # Scores and their exponentials; before and after rotation.
-    mlp = 3 * 4 * n * (0 if all(map(c.has_experts, range(c.num_layers))) else c.mlp_width)
+    dense = not all(map(c.has_experts, range(c.num_layers)))
+    mlp = 3 * 4 * n * c.mlp_width * dense
     prefill = max(attention, mlp, at.blocks * _mixture(c, size, at.rows * at.chunk)) + 4 * n * c.width
     heads = 4 * at.slots * at.pages * c.num_heads  # Of all pages.
-    attention = 4 * at.slots * c.vocab_size + heads * (2 * PAGE + 3 * c.head_dim)
-    decode = max(_draw(c, at.slots), attention, at.banks * _mixture(c, size, at.width))
+    pages = 4 * at.slots * c.vocab_size + heads * (2 * PAGE + 3 * c.head_dim)
+    decode = max(_draw(c, at.slots), pages, at.banks * _mixture(c, size, at.width))
     bans = at.slots * multiple(c.vocab_size, BLOCK)
     peak = parameters + slot * at.slots + prompts + kept + max(prefill, decode, at.blocks * _draw(c, FIRST)) + bans
     return EngineMemory(token, slot, slot * at.slots, parameters, peak)

@@ -132,11 +132,11 @@ class Learner:
         return f"{functools.reduce(lambda crc, p: zlib.crc32(np.require(p, requirements='C'), crc), leaves, 0):08x}"
 
     def arithmetic(self) -> str:
-        """What decides the bits where the config leaves it open: "bfloat16, 2 threads, 32 rows and 4 x 64 columns at a
-        time, pages of 32, jaxlib 0.10.2, Intel(R) ..."."""
+        """What decides the bits where the config leaves it open: "bfloat16, 2 threads, 32 rows at a time, 4 prompts by
+        up to 64 columns, pages of 32, jaxlib 0.10.2, Intel(R) ..."."""
         device = jax.devices()[0]
         at = layout(slots=self._config.slots, prompt_columns=CHUNK, max_tokens=1, dtype=self._dtype)
-        blocks = f"{at.width} rows and {at.rows} x {at.chunk} columns at a time, pages of {PAGE}"
+        blocks = f"{at.width} rows at a time, {at.rows} prompts by up to {at.chunk} columns, pages of {PAGE}"
         by = f"{blocks}, jaxlib {versions()['jaxlib']}"
         if device.platform != "cpu":  # There the threads of the host compute nothing.
             return f"{self._dtype}, {by}, {device.device_kind}"

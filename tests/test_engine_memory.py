@@ -5,6 +5,7 @@ import itertools
 import re
 import weakref
 
+import families
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,6 +89,15 @@ def test_memory_is_what_the_compiled_programs_take(config, dtype, slots, prompt,
     logits = 4 * at.slots * SHAPE.vocab_size
     peak += max(temporary[0] + logits, temporary[1], temporary[2])
     assert abs(said.peak / peak - 1) < 0.1, (said, peak, temporary)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral", "qwen3-moe"])
+def test_parameters_are_as_large_as_said(family, dtype):
+    """Also where some stay in float32: routers, and positions that are learned."""
+    tree = from_host(to_host(engine_params(families.params(family), jnp.dtype(dtype))))
+    said = engine_memory(families.config(family), slots=8, prompt_columns=32, max_tokens=8, dtype=dtype)
+    assert said.parameters == sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
 def test_the_cache_is_as_large_as_said():

@@ -408,7 +408,7 @@ def test_a_run_that_goes_on_with_other_arithmetic_says_so(tmp_path, monkeypatch)
 
     monkeypatch.setenv("NPROC", "2")
     train(tiny.config(steps=1, held_out=()), path=tmp_path / "run")
-    blocks = "8 rows and 4 x 64 columns at a time, pages of 32"
+    blocks = "8 rows at a time, 4 prompts by up to 64 columns, pages of 32"
     by = f"{blocks}, jaxlib {jax.lib.__version__}, {machine()['cpu']}"
     assert rl.Run(tmp_path / "run").config["arithmetic"] == f"float32, 2 threads, {by}"
     assert findings(2) == []
@@ -419,7 +419,7 @@ def test_a_run_that_goes_on_with_other_arithmetic_says_so(tmp_path, monkeypatch)
     assert tiny.kinds(tmp_path / "run").count("finding") == 1
     monkeypatch.setenv("NPROC", "2")
     monkeypatch.setattr("rl.learner.PAGE", 64)
-    assert "and goes on with float32, 2 threads, 8 rows and 4 x 64 columns at a time, pages of 64" in findings(4)[0]
+    assert f"and goes on with float32, 2 threads, {by.replace('of 32', 'of 64')}: from" in findings(4)[0]
     kept = rl.Run(tmp_path / "run").config
     del kept["arithmetic"]  # As in a run of an older version.
     (tmp_path / "run" / "config.json").write_text(json.dumps(kept))
